@@ -24,6 +24,7 @@ public struct KernelTable: Sendable {
     public let decodeFloat16: DecodeKernel
     public let decodeFloat8E4M3: DecodeKernel
 
+    public let dotBlock: @Sendable (UnsafePointer<DotBlockArguments>) -> Void
     public let outerProduct: @Sendable (UnsafePointer<OuterProductArguments>) -> Void
     public let attentionBlock: @Sendable (UnsafePointer<AttentionArguments>) -> Void
     public let mergeAttention:
@@ -64,6 +65,7 @@ public struct KernelTable: Sendable {
         linearFloat16: @escaping LinearKernel, linearFloat8E4M3: @escaping LinearKernel,
         decodeBFloat16: @escaping DecodeKernel, decodeFloat16: @escaping DecodeKernel,
         decodeFloat8E4M3: @escaping DecodeKernel,
+        dotBlock: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void,
         outerProduct: @escaping @Sendable (UnsafePointer<OuterProductArguments>) -> Void,
         attentionBlock: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
         mergeAttention:
@@ -94,6 +96,7 @@ public struct KernelTable: Sendable {
         self.decodeBFloat16 = decodeBFloat16
         self.decodeFloat16 = decodeFloat16
         self.decodeFloat8E4M3 = decodeFloat8E4M3
+        self.dotBlock = dotBlock
         self.outerProduct = outerProduct
         self.attentionBlock = attentionBlock
         self.mergeAttention = mergeAttention

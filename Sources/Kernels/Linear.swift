@@ -229,10 +229,11 @@ func linearPanels<I: InstructionSet, W: ElementFormat>(
                     a = UnsafePointer(scaled)
                     aStride = linearPanelStride
                 }
-                linearPanel(
-                    I.self, a: a, aStride: aStride, panel: UnsafePointer(g.scratch), rows: rows, outputs: end &- first,
-                    count: count, factor: W.scaleBias, out: g.out + (row &* g.outStride &+ first),
-                    outStride: g.outStride)
+                var block = DotBlockArguments(
+                    a: a, aStride: aStride, rowCount: rows, b: UnsafePointer(g.scratch), bStride: linearPanelStride,
+                    outputCount: end &- first, count: count, factor: W.scaleBias,
+                    out: g.out + (row &* g.outStride &+ first), outStride: g.outStride)
+                dotBlock(I.self, &block)
                 row &+= rows
             }
             chunk &+= count
@@ -277,46 +278,4 @@ public func decode<I: InstructionSet, W: ElementFormat>(
         destination[k] = destination[k] * W.scaleBias * (scale * W.scaleBias)
         k &+= 1
     }
-}
-
-/// Some activation rows times a decoded panel of `outputs` rows.
-@inlinable @inline(__always)
-func linearPanel<I: InstructionSet>(
-    _: I.Type, a: UnsafePointer<Float>, aStride: Int, panel: UnsafePointer<Float>, rows: Int, outputs: Int, count: Int,
-    factor: Float, out: UnsafeMutablePointer<Float>, outStride: Int
-) {
-    var n = 0
-    while n < outputs {
-        let w = panel + n &* linearPanelStride
-        let isTileOfFour = n &+ 4 <= outputs
-        var m = 0
-        while m < rows {
-            let x = a + m &* aStride
-            let y = out + (m &* outStride &+ n)
-            let tile = min(3, rows &- m)
-            switch (isTileOfFour, tile) {
-            case (true, 3): dotPanel(I.self, DotTile<4, 3>.self, x, aStride, w, y, outStride, count, factor)
-            case (true, 2): dotPanel(I.self, DotTile<4, 2>.self, x, aStride, w, y, outStride, count, factor)
-            case (true, _): dotPanel(I.self, DotTile<4, 1>.self, x, aStride, w, y, outStride, count, factor)
-            case (false, 3): dotPanel(I.self, DotTile<1, 3>.self, x, aStride, w, y, outStride, count, factor)
-            case (false, 2): dotPanel(I.self, DotTile<1, 2>.self, x, aStride, w, y, outStride, count, factor)
-            case (false, _): dotPanel(I.self, DotTile<1, 1>.self, x, aStride, w, y, outStride, count, factor)
-            }
-            m &+= tile
-        }
-        n &+= isTileOfFour ? 4 : 1
-    }
-}
-
-/// One tile of `linearPanel`. A function of its own, so that the accumulators have the registers to themselves.
-@inlinable @inline(never)
-func dotPanel<I: InstructionSet, let R: Int, let M: Int>(
-    _: I.Type, _: DotTile<R, M>.Type, _ a: UnsafePointer<Float>, _ aStride: Int, _ panel: UnsafePointer<Float>,
-    _ out: UnsafeMutablePointer<Float>, _ outStride: Int, _ count: Int, _ factor: Float
-) {
-    var sums = DotTile<R, M>.zero
-    DotTile<R, M>.accumulate(
-        I.self, Float32Format.self, &sums, a: a, aStride: aStride, w: UnsafeRawPointer(panel),
-        wStride: linearPanelStride &* 4, count: count)
-    DotTile<R, M>.add(sums, times: factor, to: out, outStride: outStride)
 }

@@ -12,6 +12,7 @@ public let avx2Kernels = KernelTable(
     decodeBFloat16: { decode(AVX2.self, BFloat16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat16: { decode(AVX2.self, Float16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat8E4M3: { decode(AVX2.self, Float8E4M3Format.self, $0, to: $1, count: $2, scale: $3) },
+    dotBlock: { dotBlock(AVX2.self, $0) },
     outerProduct: { outerProduct(AVX2.self, $0) },
     attentionBlock: { attentionBlock(AVX2.self, $0) },
     mergeAttention: {

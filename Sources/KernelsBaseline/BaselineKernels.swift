@@ -12,6 +12,7 @@ public let baselineKernels = KernelTable(
     decodeBFloat16: { decode(Baseline.self, BFloat16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat16: { decode(Baseline.self, Float16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat8E4M3: { decode(Baseline.self, Float8E4M3Format.self, $0, to: $1, count: $2, scale: $3) },
+    dotBlock: { dotBlock(Baseline.self, $0) },
     outerProduct: { outerProduct(Baseline.self, $0) },
     attentionBlock: { attentionBlock(Baseline.self, $0) },
     mergeAttention: {
