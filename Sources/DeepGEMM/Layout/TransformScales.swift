@@ -137,7 +137,8 @@ extension ScaleGrid {
             throw FathomError(
                 .badData,
                 "group \(index / columnBlocks / rowBlocks), row block \(row), K block \(block): scale \(scale) is no "
-                    + "power of two from 2^-127 to 2^127, which is all that UE8M0 holds; quantise with power-of-two scales")
+                    + "power of two from 2^-127 to 2^127, which is all that UE8M0 holds; quantise with "
+                    + "power-of-two scales")
         }
     }
 
