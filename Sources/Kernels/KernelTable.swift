@@ -33,6 +33,21 @@ public struct KernelTable: Sendable {
     public let quantizeFloat4Float32: @Sendable (UnsafePointer<QuantizeArguments>) -> Void
     public let quantizeFloat4BFloat16: @Sendable (UnsafePointer<QuantizeArguments>) -> Void
 
+    // The indexer: `indexerLogits`, `finishIndexerLogits`, `packIndexerHead`, `decodeIndexerE4M3`, …
+    public let indexerLogits: @Sendable (UnsafePointer<IndexerLogitsArguments>) -> Void
+    public let finishIndexerLogits:
+        @Sendable (
+            _ sums: UnsafePointer<Float>, _ scales: UnsafePointer<Float>?, _ out: UnsafeMutablePointer<Float>,
+            _ count: Int
+        ) -> Void
+    public let packIndexerHead:
+        @Sendable (
+            _ head: UnsafePointer<Float>, _ panel: UnsafeMutablePointer<Float>, _ lane: Int, _ width: Int,
+            _ depth: Int
+        ) -> Void
+    public let decodeIndexerE4M3: @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void
+    public let decodeIndexerFloat4: @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void
+
     public let dotBlock: @Sendable (UnsafePointer<DotBlockArguments>) -> Void
     public let outerProduct: @Sendable (UnsafePointer<OuterProductArguments>) -> Void
     public let attentionBlock: @Sendable (UnsafePointer<AttentionArguments>) -> Void
@@ -79,6 +94,15 @@ public struct KernelTable: Sendable {
         quantizeE4M3BFloat16: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
         quantizeFloat4Float32: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
         quantizeFloat4BFloat16: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
+        indexerLogits: @escaping @Sendable (UnsafePointer<IndexerLogitsArguments>) -> Void,
+        finishIndexerLogits:
+            @escaping @Sendable (
+                UnsafePointer<Float>, UnsafePointer<Float>?, UnsafeMutablePointer<Float>, Int
+            ) -> Void,
+        packIndexerHead:
+            @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Int, Int) -> Void,
+        decodeIndexerE4M3: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
+        decodeIndexerFloat4: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
         dotBlock: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void,
         outerProduct: @escaping @Sendable (UnsafePointer<OuterProductArguments>) -> Void,
         attentionBlock: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
@@ -115,6 +139,11 @@ public struct KernelTable: Sendable {
         self.quantizeE4M3BFloat16 = quantizeE4M3BFloat16
         self.quantizeFloat4Float32 = quantizeFloat4Float32
         self.quantizeFloat4BFloat16 = quantizeFloat4BFloat16
+        self.indexerLogits = indexerLogits
+        self.finishIndexerLogits = finishIndexerLogits
+        self.packIndexerHead = packIndexerHead
+        self.decodeIndexerE4M3 = decodeIndexerE4M3
+        self.decodeIndexerFloat4 = decodeIndexerFloat4
         self.dotBlock = dotBlock
         self.outerProduct = outerProduct
         self.attentionBlock = attentionBlock

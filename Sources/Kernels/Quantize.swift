@@ -48,7 +48,7 @@ func blockScale(maximum: Float, largest: Float, powerOfTwo: Bool) -> Float {
 
 /// Folds the magnitudes of eight numbers into `peak`; NaN does not enter.
 @inlinable @inline(__always)
-func raise(_ peak: inout SIMD8<Float>, by value: SIMD8<Float>) {
+func raise<I: InstructionSet>(_: I.Type, _ peak: inout SIMD8<Float>, by value: SIMD8<Float>) {
     let bits = unsafeBitCast(value, to: SIMD8<UInt32>.self) & 0x7FFF_FFFF
     let magnitude = unsafeBitCast(bits, to: SIMD8<Float>.self)
     peak = peak.replacing(with: magnitude, where: magnitude .> peak)
@@ -64,7 +64,7 @@ func loadUpTo8<I: InstructionSet, F: ElementFormat>(
 
 /// The E4M3 codes of eight floats: to nearest, ties to even, saturating at ±448; NaN keeps its sign.
 @inlinable @inline(__always)
-func codesE4M3(_ value: SIMD8<Float>) -> SIMD8<UInt32> {
+func codesE4M3<I: InstructionSet>(_: I.Type, _ value: SIMD8<Float>) -> SIMD8<UInt32> {
     let bits = unsafeBitCast(value, to: SIMD8<UInt32>.self)
     let sign = (bits &>> 24) & 0x80
     let magnitude = bits & 0x7FFF_FFFF
@@ -72,17 +72,11 @@ func codesE4M3(_ value: SIMD8<Float>) -> SIMD8<UInt32> {
     let normal = ((magnitude &+ (0x7_FFFF &+ ((magnitude &>> 20) & 1))) &>> 20) &- 960
     // Below 2⁻⁶ the spacing is 2⁻⁹ throughout, which is that of floats near 1.5·2¹⁴: their low bits count steps.
     let magic = SIMD8<Float>(repeating: 24_576)
-    let steps = unsafeBitCast(x + magic, to: SIMD8<UInt32>.self) &- magic.bitPatterns
+    let steps = unsafeBitCast(x + magic, to: SIMD8<UInt32>.self) &- unsafeBitCast(magic, to: SIMD8<UInt32>.self)
     var code = normal.replacing(with: steps, where: x .< 0.015_625)
     code = code.replacing(with: SIMD8<UInt32>(repeating: 0x7E), where: x .>= 448)
     code = code.replacing(with: SIMD8<UInt32>(repeating: 0x7F), where: value .!= value)
     return code | sign
-}
-
-extension SIMD8<Float> {
-    /// The bits of the lanes.
-    @inlinable @inline(__always)
-    var bitPatterns: SIMD8<UInt32> { unsafeBitCast(self, to: SIMD8<UInt32>.self) }
 }
 
 /// Quantises a strip to FP8 E4M3: scale = max(|x|ₘₐₓ, 10⁻⁴) / 448 and code = e4m3(x · (1 / scale)).
@@ -102,13 +96,15 @@ public func quantizeE4M3<I: InstructionSet, F: ElementFormat>(
     while start < g.columnCount {
         let end = min(start &+ g.blockColumns, g.columnCount)
         var peak = SIMD8<Float>()
+        let whole = start &+ ((end &- start) & ~7)
         for row in 0..<g.rowCount {
             let source = g.source + row &* g.sourceStride
             var k = start
-            while k < end {
-                raise(&peak, by: loadUpTo8(I.self, F.self, source + k &* F.byteCount, end &- k))
+            while k < whole {
+                raise(I.self, &peak, by: F.load8(I.self, source + k &* F.byteCount))
                 k &+= 8
             }
+            if k < end { raise(I.self, &peak, by: F.load8(I.self, source + k &* F.byteCount, count: end &- k)) }
         }
         let scale = blockScale(maximum: horizontalMaximum(peak), largest: 448, powerOfTwo: g.powerOfTwoScales)
         g.scales[block] = scale
@@ -117,10 +113,14 @@ public func quantizeE4M3<I: InstructionSet, F: ElementFormat>(
             let source = g.source + row &* g.sourceStride
             let codes = g.codes + row &* g.codeStride
             var k = start
-            while k < end {
-                let value = loadUpTo8(I.self, F.self, source + k &* F.byteCount, end &- k)
-                storeCodes(codesE4M3(value * factor), codes + k, count: end &- k)
+            while k < whole {
+                let value = F.load8(I.self, source + k &* F.byteCount)
+                storeCodes(I.self, codesE4M3(I.self, value * factor), codes + k, count: 8)
                 k &+= 8
+            }
+            if k < end {
+                let value = F.load8(I.self, source + k &* F.byteCount, count: end &- k)
+                storeCodes(I.self, codesE4M3(I.self, value * factor), codes + k, count: end &- k)
             }
         }
         start = end
@@ -130,7 +130,9 @@ public func quantizeE4M3<I: InstructionSet, F: ElementFormat>(
 
 /// Stores the first `count` codes (all eight if it is more), a byte each.
 @inlinable @inline(__always)
-func storeCodes(_ codes: SIMD8<UInt32>, _ out: UnsafeMutablePointer<UInt8>, count: Int) {
+func storeCodes<I: InstructionSet>(
+    _: I.Type, _ codes: SIMD8<UInt32>, _ out: UnsafeMutablePointer<UInt8>, count: Int
+) {
     let bytes = SIMD8<UInt8>(truncatingIfNeeded: codes)
     if count >= 8 {
         UnsafeMutableRawPointer(out).storeBytes(of: bytes, as: SIMD8<UInt8>.self)
@@ -148,7 +150,7 @@ func quantizeColumnsE4M3<I: InstructionSet, F: ElementFormat>(_: I.Type, _: F.Ty
         let column = g.source + k &* F.byteCount
         var peak = SIMD8<Float>()
         for row in 0..<g.rowCount {
-            raise(&peak, by: loadUpTo8(I.self, F.self, column + row &* g.sourceStride, rest))
+            raise(I.self, &peak, by: loadUpTo8(I.self, F.self, column + row &* g.sourceStride, rest))
         }
         var factor = SIMD8<Float>()
         for lane in 0..<rest {
@@ -158,7 +160,7 @@ func quantizeColumnsE4M3<I: InstructionSet, F: ElementFormat>(_: I.Type, _: F.Ty
         }
         for row in 0..<g.rowCount {
             let value = loadUpTo8(I.self, F.self, column + row &* g.sourceStride, rest)
-            storeCodes(codesE4M3(value * factor), g.codes + (row &* g.codeStride &+ k), count: rest)
+            storeCodes(I.self, codesE4M3(I.self, value * factor), g.codes + (row &* g.codeStride &+ k), count: rest)
         }
         k &+= 8
     }
@@ -184,7 +186,7 @@ public func quantizeFloat4<I: InstructionSet, F: ElementFormat>(
             var k = start
             while k < end {
                 let value = loadUpTo8(I.self, F.self, source + k &* F.byteCount, end &- k)
-                raise(&peak, by: value)
+                raise(I.self, &peak, by: value)
                 taint = taint.replacing(with: value, where: value .!= value)
                 k &+= 8
             }
@@ -201,7 +203,7 @@ public func quantizeFloat4<I: InstructionSet, F: ElementFormat>(
             while k < end {
                 let rest = min(end &- k, 8)
                 let value = loadUpTo8(I.self, F.self, source + k &* F.byteCount, rest)
-                storeFloat4(packFloat4(float4Codes(value * factor)), codes + k / 2, count: rest)
+                storeFloat4(packFloat4(I.self, float4Codes(I.self, value * factor)), codes + k / 2, count: rest)
                 k &+= 8
             }
         }

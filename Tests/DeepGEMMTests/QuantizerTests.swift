@@ -65,7 +65,7 @@ func elementCodes(_ matrix: QuantizedMatrix) -> [UInt8] {
 @Suite("Quantisers")
 struct QuantizerTests {
     private func quantize(
-        _ input: QuantizeInput, _ test: QuantizerCase, powerOfTwo: Bool, on context: ComputeContext
+        _ input: FloatRows, _ test: QuantizerCase, powerOfTwo: Bool, on context: ComputeContext
     ) throws -> QuantizedMatrix {
         switch test.format {
         case .float8E4M3:
@@ -93,7 +93,7 @@ struct QuantizerTests {
                 for (index, value) in values.enumerated() {
                     memory.start[index / test.columns * stride + index % test.columns] = value
                 }
-                let input = try QuantizeInput(
+                let input = try FloatRows(
                     memory.start, element: .float32, rowCount: test.rows, columnCount: test.columns,
                     rowStride: stride)
                 let found = try quantize(input, test, powerOfTwo: powerOfTwo, on: context)
@@ -119,7 +119,7 @@ struct QuantizerTests {
             granularity: test.granularity, powerOfTwoScales: true)
         for level in InstructionSetLevel.available {
             let context = try ComputeContext(threadCount: 2, level: level)
-            let input = try QuantizeInput(
+            let input = try FloatRows(
                 memory.start, element: .bfloat16, rowCount: test.rows, columnCount: test.columns)
             let found = try quantize(input, test, powerOfTwo: true, on: context)
             #expect(elementCodes(found) == expected.codes)
@@ -134,7 +134,7 @@ struct QuantizerTests {
         let values = random.normals(rows * columns)
         let buffer = try AlignedBuffer<Float>(count: values.count, purpose: "test")
         for (index, value) in values.enumerated() { buffer.baseAddress[index] = value }
-        let input = try QuantizeInput(buffer, rowCount: rows, columnCount: columns)
+        let input = try FloatRows(buffer, rowCount: rows, columnCount: columns)
         let context = try ComputeContext(threadCount: 2)
         for granularity in [ScaleGranularity.perToken(), .perChannel(64), .perBlock()] {
             let found = try quantizeFloat8(
@@ -150,7 +150,7 @@ struct QuantizerTests {
     func threads() throws {
         let values = quantizerValues(300 * 500, seed: 8)
         let memory = GuardedBuffer<Float>(values)
-        let input = try QuantizeInput(memory.start, element: .float32, rowCount: 300, columnCount: 500)
+        let input = try FloatRows(memory.start, element: .float32, rowCount: 300, columnCount: 500)
         var seen: Set<[UInt8]> = []
         for threads in 1...4 {
             let context = try ComputeContext(threadCount: threads)
@@ -159,7 +159,7 @@ struct QuantizerTests {
         #expect(seen.count == 1)
         let context = try ComputeContext(threadCount: 1)
         for (rows, columns) in [(0, 5), (5, 0), (0, 0)] {
-            let empty = try QuantizeInput(
+            let empty = try FloatRows(
                 memory.start, element: .float32, rowCount: rows, columnCount: columns)
             #expect(try quantizeFloat8(empty, on: context).dequantized().isEmpty)
         }
@@ -187,18 +187,18 @@ struct QuantizerTests {
         let buffer = try AlignedBuffer<Float>(count: 100, purpose: "test")
         let context = try ComputeContext(threadCount: 1)
         expectFailure(.usage, naming: ["-1"]) { () throws(FathomError) in
-            _ = try QuantizeInput(buffer, rowCount: -1, columnCount: 4)
+            _ = try FloatRows(buffer, rowCount: -1, columnCount: 4)
         }
         expectFailure(.usage, naming: ["9 apart", "10"]) { () throws(FathomError) in
-            _ = try QuantizeInput(buffer, rowCount: 2, columnCount: 10, rowStride: 9)
+            _ = try FloatRows(buffer, rowCount: 2, columnCount: 10, rowStride: 9)
         }
-        expectFailure(.usage, naming: ["100 floats", "11 rows"]) { () throws(FathomError) in
-            _ = try QuantizeInput(buffer, rowCount: 11, columnCount: 10)
+        expectFailure(.usage, naming: ["100 numbers", "11 rows"]) { () throws(FathomError) in
+            _ = try FloatRows(buffer, rowCount: 11, columnCount: 10)
         }
         expectFailure(.usage, naming: ["rows of 10", "is legal"]) { () throws(FathomError) in
-            _ = try QuantizeInput(buffer, rowCount: 3, columnCount: 10, rowStride: .max)
+            _ = try FloatRows(buffer, rowCount: 3, columnCount: 10, rowStride: .max)
         }
-        let input = try QuantizeInput(buffer, rowCount: 10, columnCount: 10)
+        let input = try FloatRows(buffer, rowCount: 10, columnCount: 10)
         expectFailure(.usage, naming: ["0×8", "at least 1"]) { () throws(FathomError) in
             _ = try quantizeFloat8(
                 input, granularity: ScaleGranularity(rows: 0, columns: 8), on: context)
@@ -210,7 +210,7 @@ struct QuantizerTests {
             name: "w", scalarType: .int8, shape: [10, 10], baseAddress: UnsafeRawPointer(buffer.baseAddress),
             sourcePath: "", owner: buffer)
         expectFailure(.usage, naming: ["'w'", "I8", "BF16"]) { () throws(FathomError) in
-            _ = try QuantizeInput(tensor)
+            _ = try FloatRows(tensor)
         }
     }
 }

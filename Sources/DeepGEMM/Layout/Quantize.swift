@@ -22,7 +22,7 @@ internal import Workers
 /// - Returns: codes and scales, blocks at the right and lower edge cut.
 /// - Throws: `usage` for an impossible granularity, `unavailable` without memory.
 public func quantizeFloat8(
-    _ input: QuantizeInput, granularity: ScaleGranularity = .perToken(), powerOfTwoScales: Bool = false,
+    _ input: FloatRows, granularity: ScaleGranularity = .perToken(), powerOfTwoScales: Bool = false,
     on context: ComputeContext
 ) throws(FathomError) -> QuantizedMatrix {
     try quantize(input, .float8E4M3, granularity, powerOfTwoScales, context)
@@ -37,7 +37,7 @@ public func quantizeFloat8(
 ///
 /// - Throws: `usage` also for blocks of an odd width, which would begin in the middle of a byte.
 public func quantizeFloat4(
-    _ input: QuantizeInput, granularity: ScaleGranularity = .perToken(32), powerOfTwoScales: Bool = true,
+    _ input: FloatRows, granularity: ScaleGranularity = .perToken(32), powerOfTwoScales: Bool = true,
     on context: ComputeContext
 ) throws(FathomError) -> QuantizedMatrix {
     try quantize(input, .float4E2M1, granularity, powerOfTwoScales, context)
@@ -47,7 +47,7 @@ public func quantizeFloat4(
 private let quantizeTaskElements = 1 << 15
 
 private func quantize(
-    _ input: QuantizeInput, _ format: QuantizedMatrix.Format, _ granularity: ScaleGranularity,
+    _ input: FloatRows, _ format: QuantizedMatrix.Format, _ granularity: ScaleGranularity,
     _ powerOfTwoScales: Bool, _ context: ComputeContext
 ) throws(FathomError) -> QuantizedMatrix {
     let result = try QuantizedMatrix(

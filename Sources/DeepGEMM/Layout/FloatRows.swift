@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 
+internal import LowPrecision
 public import Platform
 public import Tensors
 
-/// A matrix [rowCount, columnCount] of float32 or bfloat16 numbers whose rows are contiguous: what is quantised.
-public struct QuantizeInput: @unchecked Sendable {
+/// A matrix [rowCount, columnCount] of float32 or bfloat16 numbers whose rows are contiguous: what quantisers take,
+/// and the indexer as its weights.
+public struct FloatRows: @unchecked Sendable {
     // SAFETY: @unchecked Sendable because the elements are only read, and `owner` or the caller keeps them.
 
     /// The format of the numbers.
@@ -33,7 +35,7 @@ public struct QuantizeInput: @unchecked Sendable {
             rowStride: rowStride ?? columnCount, owner: nil)
     }
 
-    /// Rows of a buffer, which is kept alive.
+    /// Rows of a buffer of floats, which is kept alive.
     ///
     /// - Throws: `usage` also if the buffer is too short.
     public init(
@@ -42,13 +44,29 @@ public struct QuantizeInput: @unchecked Sendable {
         try self.init(
             UnsafeRawPointer(buffer.baseAddress), element: .float32, rowCount: rowCount, columnCount: columnCount,
             rowStride: rowStride ?? columnCount, owner: buffer)
-        // SAFETY: the pointer above reaches as far as the check that follows allows.
-        let (span, overflow) = max(rowCount - 1, 0).multipliedReportingOverflow(by: self.rowStride)
-        guard !overflow, rowCount == 0 || span <= buffer.count - columnCount else {
+        try requireRoom(buffer.count)
+    }
+
+    /// Rows of a buffer of bfloat16 bits, which is kept alive.
+    ///
+    /// - Throws: `usage` also if the buffer is too short.
+    public init(
+        _ buffer: AlignedBuffer<UInt16>, rowCount: Int, columnCount: Int, rowStride: Int? = nil
+    ) throws(FathomError) {
+        try self.init(
+            UnsafeRawPointer(buffer.baseAddress), element: .bfloat16, rowCount: rowCount, columnCount: columnCount,
+            rowStride: rowStride ?? columnCount, owner: buffer)
+        try requireRoom(buffer.count)
+    }
+
+    /// - Throws: `usage` if the rows reach beyond `count` elements.
+    private func requireRoom(_ count: Int) throws(FathomError) {
+        let (span, overflow) = max(rowCount - 1, 0).multipliedReportingOverflow(by: rowStride)
+        guard !overflow, rowCount == 0 || span <= count - columnCount else {
             throw FathomError(
                 .usage,
-                "a buffer of \(buffer.count) floats is too short for \(rowCount) rows of \(columnCount), "
-                    + "\(self.rowStride) apart")
+                "a buffer of \(count) numbers is too short for \(rowCount) rows of \(columnCount), "
+                    + "\(rowStride) apart")
         }
     }
 
@@ -58,7 +76,7 @@ public struct QuantizeInput: @unchecked Sendable {
     public init(_ tensor: TensorView) throws(FathomError) {
         guard tensor.shape.count == 2 else {
             throw FathomError(
-                .usage, "tensor '\(tensor.name)' has shape \(tensor.shape); a quantiser takes two dimensions")
+                .usage, "tensor '\(tensor.name)' has shape \(tensor.shape); two dimensions are needed")
         }
         let element: Element
         switch tensor.scalarType {
@@ -66,12 +84,12 @@ public struct QuantizeInput: @unchecked Sendable {
         case .bfloat16: element = .bfloat16
         default:
             throw FathomError(
-                .usage, "tensor '\(tensor.name)' holds \(tensor.scalarType.rawValue); a quantiser takes F32 or BF16")
+                .usage, "tensor '\(tensor.name)' holds \(tensor.scalarType.rawValue); F32 or BF16 is needed")
         }
         // The view keeps its memory alive through its owner.
         try self.init(
             tensor.baseAddress, element: element, rowCount: tensor.shape[0], columnCount: tensor.shape[1],
-            rowStride: tensor.shape[1], owner: TensorKeeper(tensor))
+            rowStride: tensor.shape[1], owner: KeptValue(tensor))
     }
 
     private init(
@@ -97,8 +115,16 @@ public struct QuantizeInput: @unchecked Sendable {
     }
 }
 
-/// Holds a tensor view, a value, as an owner.
-private final class TensorKeeper {
-    private let tensor: TensorView
-    init(_ tensor: TensorView) { self.tensor = tensor }
+extension FloatRows {
+    /// One number, exactly.
+    package func value(row: Int, column: Int) -> Float {
+        let index = row * rowStride + column
+        // SAFETY: the callers keep row and column inside the matrix.
+        switch element {
+        case .float32: return baseAddress.loadUnaligned(fromByteOffset: index * 4, as: Float.self)
+        case .bfloat16:
+            let bits = baseAddress.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)
+            return Float(BFloat16(bitPattern: bits))
+        }
+    }
 }
