@@ -18,11 +18,20 @@ public final class DeepSeekExecutor: ModelExecutor {
         case bfloat16 = "bf16"
     }
 
+    /// How the embedding and the head are held, which no release quantises.
+    public enum HeadFormat: String, Sendable, CaseIterable {
+        /// As the checkpoint stores them, mapped.
+        case stored
+        /// In block FP8, made at start and kept in memory: half the bytes per token for a small loss of accuracy.
+        case float8 = "fp8"
+    }
+
     /// How a model runs.
     public struct Options: Sendable {
         /// Round the inputs of FP8 weights to FP8, one scale per 128 channels, as the model was trained.
         public var quantizesActivations = true
         public var cacheType = CacheType.bfloat16
+        public var headFormat = HeadFormat.stored
         /// Compute threads; nil uses every core that the process may run on.
         public var threadCount: Int?
         /// Tokens that the cache holds, rounded up to blocks; nil chooses by context and memory.
@@ -42,6 +51,9 @@ public final class DeepSeekExecutor: ModelExecutor {
     public var cacheByteCount: Int {
         configuration.layerCount * blockCount * blockSize * configuration.cacheRowWidth * format.byteCount
     }
+
+    /// How the embedding and the head are held.
+    public let headFormat: HeadFormat
 
     private let format: LatentCacheLayer.Format
     private let quantizesActivations: Bool
@@ -65,11 +77,13 @@ public final class DeepSeekExecutor: ModelExecutor {
         try Self.checkSupport(configuration, folder: folder)
         let tensors = try SafetensorsFolder(folder: folder)
         Self.logPredictionLayers(tensors, configuration, logger)
+        context = try ComputeContext(threadCount: options.threadCount ?? Machine.coreCount)
+        headFormat = options.headFormat
         weights = try ModelWeights(
-            reader: CheckpointReader(folder: tensors, configuration: configuration), progress: progress)
+            reader: CheckpointReader(folder: tensors, configuration: configuration), headFormat: headFormat,
+            on: context, progress: progress)
         // Norms and scales are read by now; what follows walks over whole weights.
         for file in tensors.files { file.adviseLargePages() }
-        context = try ComputeContext(threadCount: options.threadCount ?? Machine.coreCount)
         format = options.cacheType == .float32 ? .float32 : .bfloat16
         let bytesPerToken = configuration.layerCount * configuration.cacheRowWidth * format.byteCount
         let tokens = options.cacheTokens ?? Self.defaultCacheTokens(configuration, bytesPerToken: bytesPerToken)

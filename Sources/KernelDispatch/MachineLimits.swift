@@ -12,58 +12,60 @@ public struct MachineLimits: Sendable, Codable {
     /// Sequential reading of memory that fits no cache, all threads together, in 10⁹ bytes per second.
     public var readGigabytesPerSecond: Double
 
-    /// Bytes that the bandwidth measurement reads: many times any cache.
-    private static let readByteCount = 1 << 29
-
     /// Measures both with the team of `context`; about a second. The best of several runs, since other work on the
     /// machine can only slow a run down.
     public static func measure(on context: ComputeContext) throws(FathomError) -> MachineLimits {
-        let buffer = try AlignedBuffer<UInt64>(count: readByteCount / 8, purpose: "the bandwidth measurement")
-        for index in stride(from: 0, to: buffer.count, by: 64) { buffer.baseAddress[index] = UInt64(index) }
+        let bandwidth = try ReadBandwidth(on: context)
         return MachineLimits(
             multiplyAddGigaflops: measureMultiplyAdd(context),
-            readGigabytesPerSecond: measureRead(buffer, context))
+            readGigabytesPerSecond: (0..<5).map { _ in bandwidth.sample() }.max() ?? 0)
     }
 
     private static func measureMultiplyAdd(_ context: ComputeContext) -> Double {
         let iterations = 5_000_000
         let threads = context.team.threadCount
-        let seconds = best(of: 5) {
-            context.team.run(taskCount: threads) { _, _ in
-                blackHole(context.kernels.multiplyAddProbe(iterations))
-            }
+        let clock = ContinuousClock()
+        let seconds = (0..<5).map { _ in
+            clock.measure {
+                context.team.run(taskCount: threads) { _, _ in
+                    blackHole(context.kernels.multiplyAddProbe(iterations))
+                }
+            } / .seconds(1)
         }
         // Twelve vectors of eight lanes, two operations each.
-        return Double(threads * iterations) * 192 / seconds / 1e9
+        return Double(threads * iterations) * 192 / (seconds.min() ?? .infinity) / 1e9
+    }
+}
+
+/// Reads memory that fits no cache, once per sample.
+///
+/// The bandwidth of a shared machine may change within seconds: what is held against it takes its samples in turn
+/// with the thing measured.
+public final class ReadBandwidth: Sendable {
+    /// Many times any cache.
+    private static let byteCount = 1 << 29
+    private let buffer: AlignedBuffer<UInt64>
+    private let context: ComputeContext
+
+    public init(on context: ComputeContext) throws(FathomError) {
+        buffer = try AlignedBuffer(count: Self.byteCount / 8, purpose: "the bandwidth measurement")
+        for index in stride(from: 0, to: buffer.count, by: 64) { buffer.baseAddress[index] = UInt64(index) }
+        self.context = context
     }
 
-    private static func measureRead(_ buffer: AlignedBuffer<UInt64>, _ context: ComputeContext) -> Double {
-        // SAFETY: the buffer has this many bytes and lives through the call.
-        readGigabytesPerSecond(
-            of: UnsafeRawBufferPointer(start: buffer.baseAddress, count: buffer.count * 8), on: context)
-    }
-
-    /// How fast all threads together read these bytes, in 10⁹ bytes per second; the best of several runs.
-    ///
-    /// A mapped file may be slower than memory of one's own: its pages are small and lie where the system put them.
-    package static func readGigabytesPerSecond(
-        of bytes: UnsafeRawBufferPointer, on context: ComputeContext
-    ) -> Double {
-        guard let base = bytes.baseAddress else { return 0 }
+    /// All threads together, in 10⁹ bytes per second.
+    public func sample() -> Double {
         let tasks = context.team.threadCount * 16
-        let part = bytes.count / tasks
-        let seconds = best(of: 5) {
-            context.team.run(taskCount: tasks) { task, _ in
-                blackHole(context.kernels.readProbe(base + task * part, part))
-            }
-        }
+        let part = Self.byteCount / tasks
+        // SAFETY: the parts lie in the buffer, which lives as long as this object.
+        let base = UnsafeRawPointer(buffer.baseAddress)
+        let seconds =
+            ContinuousClock().measure {
+                context.team.run(taskCount: tasks) { task, _ in
+                    blackHole(context.kernels.readProbe(base + task * part, part))
+                }
+            } / .seconds(1)
         return Double(part * tasks) / seconds / 1e9
-    }
-
-    /// The shortest of `count` runs, in seconds.
-    private static func best(of count: Int, _ body: () -> Void) -> Double {
-        let clock = ContinuousClock()
-        return (0..<count).map { _ in clock.measure(body) / .seconds(1) }.min() ?? .infinity
     }
 }
 

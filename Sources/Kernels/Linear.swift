@@ -234,36 +234,29 @@ func linearDirect<I: InstructionSet, W: ElementFormat>(_: I.Type, _: W.Type, _ w
                 g.a = UnsafePointer(scaled)
             }
             // Tiles with enough sums to hide the latency of an addition and few enough to stay in registers.
+            var n = first
             if g.rowCount == 1 {
-                var n = first
-                while n &+ 6 <= end {
+                // Two fours instead of a six and two single rows: a block of scales has 128.
+                while end &- n >= 6 && end &- n != 8 {
                     linearDirectTile(I.self, W.self, DotTile<6, 1>.self, g, n, prefetches)
                     n &+= 6
                 }
-                linearDirectRest(I.self, W.self, g, n, end)
-            } else {
-                var n = first
-                while n &+ 4 <= end {
-                    linearDirectTiles(I.self, W.self, DotTile<4, 3>.self, g, n, prefetches)
+                while end &- n >= 4 {
+                    linearDirectTile(I.self, W.self, DotTile<4, 1>.self, g, n, prefetches)
                     n &+= 4
                 }
-                linearDirectRest(I.self, W.self, g, n, end)
+            }
+            while end &- n >= 4 {
+                linearDirectTiles(I.self, W.self, DotTile<4, 3>.self, g, n, prefetches)
+                n &+= 4
+            }
+            while n < end {
+                linearDirectTiles(I.self, W.self, DotTile<1, 3>.self, g, n, false)
+                n &+= 1
             }
             first = end
         }
         from &+= count
-    }
-}
-
-/// The last outputs, one by one.
-@inlinable @inline(__always)
-func linearDirectRest<I: InstructionSet, W: ElementFormat>(
-    _: I.Type, _: W.Type, _ g: LinearArguments, _ first: Int, _ end: Int
-) {
-    var n = first
-    while n < end {
-        linearDirectTiles(I.self, W.self, DotTile<1, 3>.self, g, n, false)
-        n &+= 1
     }
 }
 

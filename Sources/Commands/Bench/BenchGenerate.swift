@@ -16,7 +16,7 @@ struct BenchGenerate: ParsableCommand {
             default \
             under ~/.cache/fathom, and kept. The prefill limit is the operations of the prompt at the \
             measured \
-            multiply-add peak; the decode limit the bytes of one step at the measured read bandwidth.
+            multiply-add peak; the decode limit the bytes of one step at the read bandwidth, which is sampled between the steps.
 
             EXAMPLES
               fathom bench generate
@@ -75,11 +75,11 @@ struct BenchGenerate: ParsableCommand {
                 "--prompt-tokens and --output-tokens make \(needed) tokens; \(folder) holds \(capacity) "
                     + "(context \(executor.contextLength))")
         }
-        let run = try measure(executor, promptCount: promptCount, answerCount: answerCount)
         let context = try ComputeContext(threadCount: executor.threadCount)
-        let limits = try MachineLimits.measure(on: context)
-        let mapped = try mappedBandwidth(folder, context)
-        let cost = StepCost(executor.configuration)
+        var limits = try MachineLimits.measure(on: context)
+        let run = try measure(executor, promptCount: promptCount, answerCount: answerCount, on: context)
+        limits.readGigabytesPerSecond = run.bandwidth
+        let cost = StepCost(executor.configuration, headFormat: executor.headFormat)
         let prefillLimit =
             Double(promptCount) * limits.multiplyAddGigaflops * 1e9
             / cost.prefillOperations(count: promptCount)
@@ -91,27 +91,18 @@ struct BenchGenerate: ParsableCommand {
                 model: FilePaths.name(of: folder), isa: context.level.rawValue,
                 threads: executor.threadCount,
                 promptTokens: promptCount, outputTokens: answerCount, machine: limits,
-                mappedReadGigabytesPerSecond: mapped,
                 prefillTokensPerSecond: run.prefill, prefillLimitTokensPerSecond: prefillLimit,
                 prefillFraction: run.prefill / prefillLimit,
                 decodeTokensPerSecond: run.decode, decodeLimitTokensPerSecond: decodeLimit,
-                decodeFraction: run.decode / decodeLimit,
-                decodeFractionOfMapped: run.decode * bytes / (mapped * 1e9)),
+                decodeFraction: run.decode / decodeLimit),
             asJSON: output.json)
     }
 
-    /// How fast the largest mapped weight can be read: the limit of decoding from that mapping.
-    private func mappedBandwidth(_ folder: String, _ context: ComputeContext) throws(FathomError) -> Double {
-        let tensors = try SafetensorsFolder(folder: folder)
-        let views = tensors.names.compactMap { tensors.tensor($0) }
-        guard let largest = views.max(by: { $0.byteCount < $1.byteCount }) else { return 0 }
-        return MachineLimits.readGigabytesPerSecond(of: largest.bytes, on: context)
-    }
-
-    /// Tokens per second of prefill (best of the repetitions) and of decode (the median step).
+    /// Tokens per second of prefill (best of the repetitions) and of decode (the median step), and the machine's read
+    /// bandwidth in 10⁹ bytes per second (the median of samples in turn with the steps: it changes within seconds).
     private func measure(
-        _ executor: DeepSeekExecutor, promptCount: Int, answerCount: Int
-    ) throws(FathomError) -> (prefill: Double, decode: Double) {
+        _ executor: DeepSeekExecutor, promptCount: Int, answerCount: Int, on context: ComputeContext
+    ) throws(FathomError) -> (prefill: Double, decode: Double, bandwidth: Double) {
         let blocks = (promptCount + answerCount + executor.blockSize - 1) / executor.blockSize
         let table = (0..<Int32(blocks)).map { $0 }
         var state = seed
@@ -131,6 +122,8 @@ struct BenchGenerate: ParsableCommand {
             fastest = min(fastest, start.duration(to: clock.now).seconds)
             next = largest(logits)
         }
+        let bandwidth = try ReadBandwidth(on: context)
+        var samples: [Double] = []
         var steps: [Double] = []
         for position in promptCount..<promptCount + answerCount {
             let start = clock.now
@@ -139,10 +132,12 @@ struct BenchGenerate: ParsableCommand {
             ])
             steps.append(start.duration(to: clock.now).seconds)
             next = largest(logits)
+            samples.append(bandwidth.sample())
         }
-        steps.sort()
-        return (Double(promptCount) / fastest, 1 / steps[steps.count / 2])
+        return (Double(promptCount) / fastest, 1 / median(steps), median(samples))
     }
+
+    private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
     private func largest(_ logits: LogitsMatrix) -> Int32 {
         var best = 0
@@ -188,14 +183,12 @@ private struct GenerationSpeed: Report {
     var promptTokens: Int
     var outputTokens: Int
     var machine: MachineLimits
-    var mappedReadGigabytesPerSecond: Double
     var prefillTokensPerSecond: Double
     var prefillLimitTokensPerSecond: Double
     var prefillFraction: Double
     var decodeTokensPerSecond: Double
     var decodeLimitTokensPerSecond: Double
     var decodeFraction: Double
-    var decodeFractionOfMapped: Double
 
     var text: String {
         var table = Table([.left, .right, .right, .right])
@@ -210,8 +203,6 @@ private struct GenerationSpeed: Report {
             \(model), \(threads) threads, \(isa)
             machine: \(Quantity.decimal(machine.multiplyAddGigaflops, places: 1)) GFLOP/s multiply-add peak, \
             \(Quantity.decimal(machine.readGigabytesPerSecond, places: 1)) GB/s read bandwidth
-            mapped weights: \(Quantity.decimal(mappedReadGigabytesPerSecond, places: 1)) GB/s, of which decode reaches \
-            \(percent(decodeFractionOfMapped))
 
             \(table.text)
             """

@@ -14,8 +14,13 @@ struct StepCost {
     private(set) var cacheBytesPerToken = 0.0
     private let attentionOperationsPerPair: Double
 
-    /// - Parameter precision: nil for the one that the configuration names.
-    init(_ configuration: DeepSeekConfiguration, precision: CheckpointPrecision? = nil) {
+    /// - Parameters:
+    ///   - precision: nil for the one that the configuration names.
+    ///   - headFormat: how the head is held.
+    init(
+        _ configuration: DeepSeekConfiguration, precision: CheckpointPrecision? = nil,
+        headFormat: DeepSeekExecutor.HeadFormat = .stored
+    ) {
         let schema = CheckpointSchema(configuration, precision: precision)
         let chosen = Double(configuration.expertsPerToken) / Double(max(1, configuration.routedExpertCount))
         for tensor in schema {
@@ -29,7 +34,9 @@ struct StepCost {
             case .linear, .expert, .router: layerParametersPerToken += Double(tensor.elementCount) * share
             case .routerBias, .norm, .finalNorm, .normBias, .scale: break
             }
-            bytesPerToken += Double(tensor.byteCount) * share
+            // In FP8 a byte each; its scales, four bytes to 16,384 weights, do not count.
+            let isHalved = tensor.role == .head && headFormat == .float8
+            bytesPerToken += Double(isHalved ? tensor.elementCount : tensor.byteCount) * share
         }
         cacheBytesPerToken = Double(configuration.cacheRowWidth * 2 * configuration.layerCount)
         // Absorbed attention: each head's scores over latent and rotated part, then its sum over the latent.

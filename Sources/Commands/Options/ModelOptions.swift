@@ -36,6 +36,12 @@ struct ExecutionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Number format of the KV cache.", valueName: "fp32|bf16"))
     var kvDtype: DeepSeekExecutor.CacheType = .bfloat16
 
+    @Option(
+        help: ArgumentHelp(
+            "Hold the embedding and the head as stored or in block FP8: half the memory traffic, a little less exact.",
+            valueName: "stored|fp8"))
+    var headDtype: DeepSeekExecutor.HeadFormat = .stored
+
     @Option(help: ArgumentHelp("Threads that compute; every core where left out.", valueName: "n"))
     var threads: Int?
 
@@ -56,6 +62,7 @@ struct ExecutionOptions: ParsableArguments {
         var options = DeepSeekExecutor.Options()
         options.quantizesActivations = activationQuantization == .on
         options.cacheType = kvDtype
+        options.headFormat = headDtype
         options.threadCount = threads
         options.cacheTokens = cacheTokens
         return options
@@ -72,3 +79,5 @@ struct ExecutionOptions: ParsableArguments {
 }
 
 extension DeepSeekExecutor.CacheType: ExpressibleByArgument {}
+
+extension DeepSeekExecutor.HeadFormat: ExpressibleByArgument {}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+internal import KernelDispatch
 internal import Platform
 internal import Tensors
 
@@ -135,11 +136,19 @@ struct ModelWeights {
     /// `lm_head`, or the embedding where the two are tied.
     let head: StoredWeight
 
-    /// - Parameter progress: called after each layer with layers done and layers in all.
-    init(reader: CheckpointReader, progress: ((Int, Int) -> Void)?) throws(FathomError) {
+    /// - Parameters:
+    ///   - headFormat: how the embedding and the head are held; what is not as stored is computed here, on `context`.
+    ///   - progress: called after each layer with layers done and layers in all.
+    init(
+        reader: CheckpointReader, headFormat: DeepSeekExecutor.HeadFormat, on context: ComputeContext, progress: ((Int, Int) -> Void)?
+    ) throws(FathomError) {
         let c = reader.configuration
-        embedding = try reader.weight(
-            "model.embed_tokens", outputs: c.vocabularySize, inputs: c.hiddenSize, mayBeQuantized: false)
+        func vocabularyWeight(_ name: String) throws(FathomError) -> StoredWeight {
+            let weight = try reader.weight(
+                name, outputs: c.vocabularySize, inputs: c.hiddenSize, mayBeQuantized: false)
+            return headFormat == .stored ? weight : try weight.inBlockFloat8(on: context)
+        }
+        embedding = try vocabularyWeight("model.embed_tokens")
         var layers: [LayerWeights] = []
         for layer in 0..<c.layerCount {
             layers.append(try LayerWeights(layer: layer, reader: reader))
@@ -147,10 +156,6 @@ struct ModelWeights {
         }
         self.layers = layers
         finalNorm = try reader.floats("model.norm.weight", shape: [c.hiddenSize])
-        head =
-            c.tiesWordEmbeddings
-            ? embedding
-            : try reader.weight(
-                "lm_head", outputs: c.vocabularySize, inputs: c.hiddenSize, mayBeQuantized: false)
+        head = c.tiesWordEmbeddings ? embedding : try vocabularyWeight("lm_head")
     }
 }

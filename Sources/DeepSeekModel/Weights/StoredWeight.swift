@@ -51,6 +51,32 @@ final class StoredWeight: Sendable {
         for weight in pending { weight.isChecked.store(true, ordering: .releasing) }
     }
 
+    /// The same weight in block FP8, 128×128, in memory of its own: half the bytes of bfloat16.
+    ///
+    /// - Throws: `badData` if a weight is not finite, `configuration` for a weight that is not float32 or bfloat16,
+    ///   `unavailable` without memory.
+    func inBlockFloat8(on context: ComputeContext) throws(FathomError) -> StoredWeight {
+        let element: FloatRows.Element
+        switch matrix.format {
+        case .float32: element = .float32
+        case .bfloat16: element = .bfloat16
+        case .float16, .float8E4M3:
+            throw FathomError(
+                .configuration,
+                "\(matrix.tensor.sourcePath): \(matrix.tensor.name) is \(matrix.tensor.scalarType); only bfloat16 and "
+                    + "float32 can be held in FP8")
+        }
+        try Self.check([self], on: context)
+        let rows = try FloatRows(
+            matrix.baseAddress, element: element, rowCount: matrix.outputCount, columnCount: matrix.inputCount)
+        let quantized = try quantizeFloat8(rows, granularity: .perBlock(), on: context)
+        let codes = quantized.codes
+        let view = TensorView(
+            name: matrix.tensor.name, scalarType: .float8E4M3, shape: [matrix.outputCount, matrix.inputCount],
+            baseAddress: UnsafeRawPointer(codes.baseAddress), sourcePath: matrix.tensor.sourcePath, owner: codes)
+        return StoredWeight(WeightMatrix(values: view, scales: quantized.scales.values))
+    }
+
     private func firstNonFinite(in rows: Range<Int>, _ context: ComputeContext) -> Int? {
         let start = matrix.baseAddress + rows.lowerBound * matrix.rowStride
         let count = rows.count * matrix.inputCount
