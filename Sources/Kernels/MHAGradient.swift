@@ -46,15 +46,21 @@ public func mhaGradient<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer
         let limit = max(0, min(Int(g.limits[row]), g.keyCount))
         let logSum = SIMD8<Float>(repeating: g.logSums[row])
         let product = SIMD8<Float>(repeating: g.products[row])
+        let whole = limit & ~7
         var t = 0
-        while t < limit {
+        while t < whole {
+            let weight = exponential(I.self, load8(UnsafePointer(scores + t)) * factor - logSum)
+            let gradient = weight * (load8(UnsafePointer(gradients + t)) - product) * factor
+            store8(weight, scores + t)
+            store8(gradient, gradients + t)
+            t &+= 8
+        }
+        if whole < limit {
             var weight = exponential(I.self, load8(UnsafePointer(scores + t)) * factor - logSum)
             var gradient = weight * (load8(UnsafePointer(gradients + t)) - product) * factor
-            if t &+ 8 > limit {
-                for lane in limit &- t..<8 {
-                    weight[lane] = 0
-                    gradient[lane] = 0
-                }
+            for lane in limit &- whole..<8 {
+                weight[lane] = 0
+                gradient[lane] = 0
             }
             store8(weight, scores + t)
             store8(gradient, gradients + t)

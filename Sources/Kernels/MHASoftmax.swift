@@ -51,49 +51,71 @@ func mhaSoftmaxRow<I: InstructionSet>(_: I.Type, _ g: MHASoftmaxArguments, _ row
     let scores = g.scores + row &* g.scoreStride
     let width = (g.keyCount &+ 7) & ~7
     let limit = max(0, min(Int(g.limits[row]), g.keyCount))
-    let zero = SIMD8<Float>()
-    var end = limit
-    if limit & 7 != 0 {
-        end = (limit &+ 7) & ~7
-        // Minus infinity loses every comparison and has weight zero.
-        for t in limit..<end { scores[t] = g.scale < 0 ? .infinity : -.infinity }
-    }
-    var t = end
+    let whole = limit & ~7
+    var t = (limit &+ 7) & ~7
     while t < width {
-        store8(zero, scores + t)
+        store8(SIMD8<Float>(), scores + t)
         t &+= 8
     }
     guard limit > 0 else { return }
     let factor = SIMD8<Float>(repeating: g.scale)
-    var peak = SIMD8<Float>(repeating: -.infinity)
-    t = 0
-    while t < end {
-        let v = load8(UnsafePointer(scores + t)) * factor
-        peak = peak.replacing(with: v, where: v .> peak)
-        t &+= 8
-    }
     let oldMaximum = g.maxima[row]
-    let maximum = max(oldMaximum, horizontalMaximum(peak))
+    let maximum = max(oldMaximum, mhaPeak(UnsafePointer(scores), count: limit, factor: factor))
     let maxima = SIMD8<Float>(repeating: maximum)
-    var sum = zero
+    // Two sums, so that one exponential overlaps the next.
+    var even = SIMD8<Float>()
+    var odd = SIMD8<Float>()
     t = 0
-    while t < end {
-        let v = load8(UnsafePointer(scores + t)) * factor
-        var weight = exponential(I.self, v - maxima)
-        if t &+ 8 > limit {
-            for lane in limit &- t..<8 { weight[lane] = 0 }
-        }
+    while t &+ 16 <= whole {
+        let left = exponential(I.self, load8(UnsafePointer(scores + t)) * factor - maxima)
+        let right = exponential(I.self, load8(UnsafePointer(scores + (t &+ 8))) * factor - maxima)
+        store8(left, scores + t)
+        store8(right, scores + (t &+ 8))
+        even += left
+        odd += right
+        t &+= 16
+    }
+    if t < whole {
+        let weight = exponential(I.self, load8(UnsafePointer(scores + t)) * factor - maxima)
         store8(weight, scores + t)
-        sum += weight
-        t &+= 8
+        even += weight
+    }
+    if whole < limit {
+        var weight = exponential(I.self, load8(UnsafePointer(scores + whole)) * factor - maxima)
+        for lane in limit &- whole..<8 { weight[lane] = 0 }
+        store8(weight, scores + whole)
+        odd += weight
     }
     var correction: Float = 0
     if oldMaximum != -.infinity {
         correction = exponential(I.self, SIMD8<Float>(repeating: oldMaximum - maximum))[0]
     }
     g.maxima[row] = maximum
-    g.sums[row] = g.sums[row] * correction + horizontalSum(sum)
+    g.sums[row] = g.sums[row] * correction + horizontalSum(even + odd)
     if correction != 1 { mhaScaleRow(g.out + row &* g.outStride, width: g.outWidth, by: correction) }
+}
+
+/// The largest of `count` products with `factor`.
+@inlinable @inline(__always)
+func mhaPeak(_ scores: UnsafePointer<Float>, count: Int, factor: SIMD8<Float>) -> Float {
+    var even = SIMD8<Float>(repeating: -.infinity)
+    var odd = even
+    var t = 0
+    while t &+ 16 <= count {
+        let left = load8(scores + t) * factor
+        let right = load8(scores + (t &+ 8)) * factor
+        even = even.replacing(with: left, where: left .> even)
+        odd = odd.replacing(with: right, where: right .> odd)
+        t &+= 16
+    }
+    while t < count {
+        let rest = min(count &- t, 8)
+        var v = load8(scores + t) * factor
+        for lane in rest..<8 { v[lane] = -.infinity }
+        odd = odd.replacing(with: v, where: v .> odd)
+        t &+= 8
+    }
+    return horizontalMaximum(even.replacing(with: odd, where: odd .> even))
 }
 
 /// `width`, a multiple of 8, numbers times `factor`.

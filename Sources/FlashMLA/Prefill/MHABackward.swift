@@ -51,7 +51,7 @@ public struct MHAGradientTensors {
 ///
 /// Memory beyond the arguments: the context's scratch; floats for the query gradients, width rounded up to 16, once
 /// for each of at most eight parts that a request's keys are cut into (one, where there is enough else to do); one
-/// float for each query and head; 48 bytes for each part and 24 for every 96 query rows of a key head.
+/// float for each query and head; 80 bytes for each part and 24 for each request.
 ///
 /// - Throws: `usage` as `multiHeadAttention`; `unavailable` if there is no memory. Nothing is written then.
 public func multiHeadAttentionGradients(
@@ -138,12 +138,12 @@ private struct MHABackwardPasses {
 
     /// The sum of the parts, in ascending order.
     func sumQueryGradients() {
-        let tiles = MHASchedule.rowTiles(problem, group: group)
+        let tiles = MHARowTiles(problem, group: group, keyHeads: keyHeads, tileRows: MHASchedule.tileRows)
         let width = panelPadded(tensors.queries.width)
         let transfer = MHARowTransfer(kernels: context.kernels)
-        MHASchedule.run(tiles.count * keyHeads, on: context.team) { index, worker in
-            let tile = tiles[index / keyHeads]
-            let keyHead = index % keyHeads
+        MHASchedule.run(tiles.count, on: context.team) { index, worker in
+            let tile = tiles[index]
+            let keyHead = tile.keyHead
             let rows = MHARows(problem, request: tile.request, group: group)
             let seen = rows.limit(tile.rows.upperBound - 1)
             // A part whose first key the tile's last row does not see left the tile's rows as they were.

@@ -96,12 +96,12 @@ struct MHABackwardTask {
     /// Packs the block's keys both ways, and its values.
     private func pack(_ block: Range<Int>) {
         let tokens = rows.firstKey + block.lowerBound..<rows.firstKey + block.upperBound
-        let k = transfer.rows(tensors.keys, head: keyHead, tokens: tokens, to: tile.decoded)
-        kernels.mha.packColumnPanels(k.start, k.stride, block.count, width, tile.keyColumns, 16 * width)
-        kernels.mha.packRowPanels(k.start, k.stride, block.count, width, tile.keyRows, 16 * block.count)
-        let v = transfer.rows(tensors.values, head: keyHead, tokens: tokens, to: tile.decoded)
+        transfer.load(tensors.keys, head: keyHead, tokens: tokens, to: tile.decoded)
+        kernels.mha.packColumnPanels(tile.decoded, width, block.count, width, tile.keyColumns, 16 * width)
+        kernels.mha.packRowPanels(tile.decoded, width, block.count, width, tile.keyRows, 16 * block.count)
+        transfer.load(tensors.values, head: keyHead, tokens: tokens, to: tile.decoded)
         kernels.mha.packColumnPanels(
-            v.start, v.stride, block.count, valueWidth, tile.valueColumns, 16 * valueWidth)
+            tile.decoded, valueWidth, block.count, valueWidth, tile.valueColumns, 16 * valueWidth)
     }
 
     /// Adds what one tile of query rows contributes to the block's gradients and gets from them.

@@ -121,6 +121,7 @@ public struct MHABenchmark: Sendable, Codable {
             keys = take(keyTokens, shape.keyHeads, shape.width)
             values = take(keyTokens, shape.keyHeads, shape.valueWidth)
             outGradient = take(tokens, shape.heads, shape.valueWidth)
+            // SAFETY: the difference of two addresses in the memory.
             Self.fill(memory, byteCount: next - UnsafeMutableRawPointer(memory.baseAddress), type)
             out = take(tokens, shape.heads, shape.valueWidth)
             gradients = [
@@ -145,16 +146,17 @@ public struct MHABenchmark: Sendable, Codable {
         }
 
         func forward(_ context: ComputeContext) throws(FathomError) {
+            // SAFETY: the buffer has this many floats and lives through the call.
+            let sums = UnsafeMutableBufferPointer(start: logSums.baseAddress, count: logSums.count)
             try multiHeadAttention(
-                queries: queries, keys: keys, values: values, problem: problem, out: out,
-                logSums: UnsafeMutableBufferPointer(start: logSums.baseAddress, count: logSums.count),
-                on: context)
+                queries: queries, keys: keys, values: values, problem: problem, out: out, logSums: sums, on: context)
         }
 
         func backward(_ context: ComputeContext) throws(FathomError) {
+            // SAFETY: the buffer has this many floats and lives through the call.
+            let sums = UnsafeBufferPointer(start: logSums.baseAddress, count: logSums.count)
             let tensors = MHAGradientTensors(
-                outGradient: outGradient, queries: queries, keys: keys, values: values, out: out,
-                logSums: UnsafeBufferPointer(start: logSums.baseAddress, count: logSums.count),
+                outGradient: outGradient, queries: queries, keys: keys, values: values, out: out, logSums: sums,
                 queryGradient: gradients[0], keyGradient: gradients[1], valueGradient: gradients[2])
             try multiHeadAttentionGradients(tensors, problem: problem, on: context)
         }

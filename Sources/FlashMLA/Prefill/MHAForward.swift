@@ -21,7 +21,7 @@ internal import Musl
 /// h / (query heads / key heads). Inputs and results are float32 or bfloat16, each as its view says; all arithmetic is
 /// float32. The same inputs give the same bits on any number of threads. The cost follows the number of visible pairs.
 ///
-/// Memory beyond the arguments: the context's scratch and 24 bytes for every 96 query rows of a key head.
+/// Memory beyond the arguments: the context's scratch and 48 bytes for each request.
 ///
 /// - Parameters:
 ///   - queries: [query tokens, heads, width], width at most 1024.
@@ -39,13 +39,14 @@ public func multiHeadAttention(
     try MHARule.check(out, "out", like: queries, "the queries", width: values.width, written: true)
     if let logSums { try MHARule.check(logSums: logSums.count, queries: queries) }
     let group = queries.headCount / keys.headCount
-    let tiles = MHASchedule.rowTiles(problem, group: group)
-    MHASchedule.run(tiles.count * keys.headCount, on: context.team) { index, worker in
-        let tile = tiles[index / keys.headCount]
+    let tiles = MHARowTiles(
+        problem, group: group, keyHeads: keys.headCount, tileRows: MHASchedule.forwardRows)
+    MHASchedule.run(tiles.count, on: context.team) { index, worker in
+        let tile = tiles[index]
         let task = MHAForwardTask(
             queries: queries, keys: keys, values: values, out: out, logSums: logSums?.baseAddress,
             scale: problem.scale, rows: MHARows(problem, request: tile.request, group: group),
-            keyHead: index % keys.headCount, range: tile.rows, kernels: context.kernels,
+            keyHead: tile.keyHead, range: tile.rows, kernels: context.kernels,
             scratch: context.scratch(of: worker))
         task.run()
     }
@@ -95,7 +96,7 @@ private struct MHAForwardTask {
         self.range = range
         self.kernels = kernels
         transfer = MHARowTransfer(kernels: kernels)
-        let tile = MHASchedule.tileRows
+        let tile = MHASchedule.forwardRows
         var scratch = MHAScratch(scratch)
         limits = MHALimits(&scratch)
         sums = scratch.take(tile)
@@ -124,10 +125,10 @@ private struct MHAForwardTask {
     /// Folds in one tile of keys.
     private func attend(_ block: Range<Int>) {
         let tokens = rows.firstKey + block.lowerBound..<rows.firstKey + block.upperBound
-        let k = transfer.rows(keys, head: keyHead, tokens: tokens, to: decoded)
-        kernels.mha.packColumnPanels(k.start, k.stride, block.count, keys.width, keyPanels, 16 * keys.width)
-        let v = transfer.rows(values, head: keyHead, tokens: tokens, to: decoded)
-        kernels.mha.packRowPanels(v.start, v.stride, block.count, values.width, valuePanels, 16 * block.count)
+        transfer.load(keys, head: keyHead, tokens: tokens, to: decoded)
+        kernels.mha.packColumnPanels(decoded, keys.width, block.count, keys.width, keyPanels, 16 * keys.width)
+        transfer.load(values, head: keyHead, tokens: tokens, to: decoded)
+        kernels.mha.packRowPanels(decoded, values.width, block.count, values.width, valuePanels, 16 * block.count)
         let isFull = limits.set(rows, range: range, keys: block)
         let step = isFull ? range.count : MHASchedule.edgeRows
         for first in stride(from: 0, to: range.count, by: step) {

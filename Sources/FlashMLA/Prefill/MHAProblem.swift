@@ -28,12 +28,14 @@ public struct MHAProblem: Sendable {
             scale: scale)
     }
 
+    /// Cumulative lengths. What Int32 cannot hold is cut off here and does not match the token count later.
     private static func offsets(_ lengths: [Int]) -> [Int32] {
         var total: Int32 = 0
-        return [0] + lengths.map { length in
-            total += Int32(length)
-            return total
-        }
+        return [0]
+            + lengths.map { length in
+                total = Int32(clamping: Int(total) + Int(Int32(clamping: length)))
+                return total
+            }
     }
 
     /// Requests; `queryOffsets` must not be empty.

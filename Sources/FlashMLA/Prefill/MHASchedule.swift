@@ -4,10 +4,12 @@ internal import Workers
 
 /// How attention is cut into tasks: by the problem alone, so that results do not depend on the threads.
 ///
-/// Every entry stands for one task per key head. Entries with much work come first, so that the threads end together.
+/// The keys of a request are cut for the backward pass; each part is one task per key head.
 struct MHASchedule {
     /// Query rows, and keys, of a tile.
     static let tileRows = 96
+    /// Query rows of a tile of the forward pass, which packs keys and values for each.
+    static let forwardRows = 192
     static let tileKeys = 96
     /// Rows or keys of a tile that crosses the causal limit which are multiplied at once; a multiple of the
     /// kernels' six rows.
@@ -19,30 +21,11 @@ struct MHASchedule {
     /// Tasks that a team is given at once; each works through every `taskLimit`-th.
     private static let taskLimit = 1 << 16
 
-    /// A tile of rows of one request.
-    struct RowTile {
-        var request: Int
-        var rows: Range<Int>
-    }
-
     /// A part of the keys of one request, and where its copy of the query gradients begins in the workspace.
     struct KeyPart {
         var request: Int
         var keys: Range<Int>
         var firstGradientRow: Int
-    }
-
-    /// The tiles of all requests, most work first.
-    static func rowTiles(_ problem: MHAProblem, group: Int) -> [RowTile] {
-        var tiles: [(tile: RowTile, work: Int)] = []
-        for request in 0..<problem.requestCount {
-            let rows = MHARows(problem, request: request, group: group)
-            for first in stride(from: 0, to: rows.rowCount, by: tileRows) {
-                let end = min(first + tileRows, rows.rowCount)
-                tiles.append((RowTile(request: request, rows: first..<end), rows.limit(end - 1)))
-            }
-        }
-        return tiles.sorted { $0.work > $1.work }.map(\.tile)
     }
 
     /// The key parts of each request, in ascending order, and the rows of query gradients that they need together.

@@ -64,19 +64,14 @@ struct MHARowTransfer {
         }
     }
 
-    /// Rows of consecutive tokens of one head: where they are if they are floats already, else decoded to `target`.
-    func rows(
+    /// Rows of consecutive tokens of one head, dense. Copied even where they are floats already: far apart, they would
+    /// fall on the same cache sets while they are packed.
+    func load(
         _ tensor: MHATensor, head: Int, tokens: Range<Int>, to target: UnsafeMutablePointer<Float>
-    ) -> (start: UnsafePointer<Float>, stride: Int) {
-        if tensor.scalarType == .float32 {
-            // SAFETY: a float32 view's rows are aligned floats (`MHARule`).
-            let start = tensor.row(token: tokens.lowerBound, head: head).assumingMemoryBound(to: Float.self)
-            return (UnsafePointer(start), tensor.tokenStride)
-        }
+    ) {
         for (index, token) in tokens.enumerated() {
             load(tensor, token: token, head: head, to: target + index * tensor.width)
         }
-        return (UnsafePointer(target), tensor.width)
     }
 }
 
@@ -86,8 +81,8 @@ struct MHALimits {
 
     init(_ scratch: inout MHAScratch) {
         // SAFETY: an Int32 has the size and alignment of a Float.
-        values = UnsafeMutableRawPointer(scratch.take(MHASchedule.tileRows))
-            .bindMemory(to: Int32.self, capacity: MHASchedule.tileRows)
+        values = UnsafeMutableRawPointer(scratch.take(MHASchedule.forwardRows))
+            .bindMemory(to: Int32.self, capacity: MHASchedule.forwardRows)
     }
 
     /// Sets the limits for these rows and keys; returns whether every row sees every key.

@@ -29,49 +29,49 @@ public struct ReferenceMHA: Sendable {
     }
 
     private func dot(_ a: [Double], _ b: [Double]) -> Double {
-        zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
+        var sum = 0.0
+        for c in a.indices { sum += a[c] * b[c] }
+        return sum
     }
 
-    /// ln Σ e^score over the keys that query i sees; +∞ if there is none.
-    public func logSum(_ i: Int) -> Double {
-        let scores = keys.indices.filter { isVisible(i, $0) }.map { scale * dot(queries[i], keys[$0]) }
-        guard let peak = scores.max() else { return .infinity }
-        return peak + log(scores.reduce(0) { $0 + exp($1 - peak) })
+    /// The weight of every key for query i, zero where it is not seen, and ln Σ e^score over those that are; +∞ if
+    /// there is none.
+    public func weights(_ i: Int) -> (weights: [Double], logSum: Double) {
+        let scores = keys.indices.map { isVisible(i, $0) ? scale * dot(queries[i], keys[$0]) : -.infinity }
+        guard keys.indices.contains(where: { isVisible(i, $0) }), let peak = scores.max() else {
+            return (scores.map { _ in 0 }, .infinity)
+        }
+        let logSum = peak + log(scores.reduce(0) { $0 + exp($1 - peak) })
+        return (scores.map { exp($0 - logSum) }, logSum)
     }
 
-    /// The weight of key j for query i.
-    public func weight(_ i: Int, _ j: Int, logSum: Double) -> Double {
-        isVisible(i, j) ? exp(scale * dot(queries[i], keys[j]) - logSum) : 0
-    }
-
-    /// Results [queries][value width]; zero where nothing is seen. `valueWidth` serves requests without keys.
+    /// Results [queries][value width], zero where nothing is seen. `valueWidth` serves requests without keys.
     public func out(valueWidth: Int) -> [[Double]] {
         queries.indices.map { i in
-            let lse = logSum(i)
+            let p = weights(i).weights
             var row = [Double](repeating: 0, count: valueWidth)
-            for j in keys.indices {
-                let p = weight(i, j, logSum: lse)
-                for c in 0..<valueWidth { row[c] += p * values[j][c] }
+            for j in keys.indices where p[j] != 0 {
+                for c in 0..<valueWidth { row[c] += p[j] * values[j][c] }
             }
             return row
         }
     }
 
     /// Gradients by queries, keys and values, from the gradient by the results [queries][value width].
+    ///
+    /// - Parameter out: the forward results as the gradient takes them, which may have been rounded.
     public func gradients(
-        outGradient: [[Double]]
+        outGradient: [[Double]], out: [[Double]]
     ) -> (queries: [[Double]], keys: [[Double]], values: [[Double]]) {
         var dq = queries.map { $0.map { _ in 0.0 } }
         var dk = keys.map { $0.map { _ in 0.0 } }
         var dv = values.map { $0.map { _ in 0.0 } }
-        let out = out(valueWidth: values.first?.count ?? 0)
         for i in queries.indices {
-            let lse = logSum(i)
+            let p = weights(i).weights
             let product = dot(outGradient[i], out[i])
             for j in keys.indices where isVisible(i, j) {
-                let p = weight(i, j, logSum: lse)
-                let ds = scale * p * (dot(outGradient[i], values[j]) - product)
-                for c in dv[j].indices { dv[j][c] += p * outGradient[i][c] }
+                let ds = scale * p[j] * (dot(outGradient[i], values[j]) - product)
+                for c in dv[j].indices { dv[j][c] += p[j] * outGradient[i][c] }
                 for c in dq[i].indices {
                     dq[i][c] += ds * keys[j][c]
                     dk[j][c] += ds * queries[i][c]
