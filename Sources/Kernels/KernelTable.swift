@@ -57,6 +57,8 @@ public struct KernelTable: Sendable {
             _ outA: UnsafeMutablePointer<Float>, _ maximumB: Float, _ sumB: Float, _ outB: UnsafePointer<Float>,
             _ valueWidth: Int
         ) -> Void
+    /// Dense multi-head attention, forward and backward.
+    public let mha: MHAKernels
 
     public let rmsNorm:
         @Sendable (
@@ -111,6 +113,7 @@ public struct KernelTable: Sendable {
                 UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, Float, Float,
                 UnsafePointer<Float>, Int
             ) -> Void,
+        mha: MHAKernels,
         rmsNorm:
             @escaping @Sendable (
                 UnsafePointer<Float>, UnsafePointer<Float>, Float, UnsafeMutablePointer<Float>, Int
@@ -148,6 +151,7 @@ public struct KernelTable: Sendable {
         self.outerProduct = outerProduct
         self.attentionBlock = attentionBlock
         self.mergeAttention = mergeAttention
+        self.mha = mha
         self.rmsNorm = rmsNorm
         self.siluMultiply = siluMultiply
         self.addScaled = addScaled

@@ -29,6 +29,18 @@ public let avx2Kernels = KernelTable(
         mergeAttention(
             AVX2.self, maximumA: $0, sumA: $1, outA: $2, maximumB: $3, sumB: $4, outB: $5, valueWidth: $6)
     },
+    mha: MHAKernels(
+        panelProduct: { panelProduct(AVX2.self, $0) },
+        packRowPanels: {
+            packRowPanels($0, rowStride: $1, rowCount: $2, width: $3, panels: $4, panelStride: $5)
+        },
+        packColumnPanels: {
+            packColumnPanels($0, rowStride: $1, rowCount: $2, width: $3, panels: $4, panelStride: $5)
+        },
+        softmax: { mhaSoftmax(AVX2.self, $0) },
+        normalise: { mhaNormalise($0, outStride: $1, outWidth: $2, rowCount: $3, sums: $4) },
+        gradient: { mhaGradient(AVX2.self, $0) },
+        rowDot: { rowDot(AVX2.self, $0, $1, count: $2) }),
     rmsNorm: { rmsNorm(AVX2.self, $0, weight: $1, epsilon: $2, out: $3, count: $4) },
     siluMultiply: { siluMultiply(AVX2.self, gate: $0, up: $1, count: $2) },
     addScaled: { addScaled(AVX2.self, $0, factor: $1, to: $2, count: $3) },
