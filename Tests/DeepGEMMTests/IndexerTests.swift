@@ -135,6 +135,7 @@ struct IndexerTests {
         let full = try GuardedLogits(rows: shape.queries, columns: shape.keys)
         try mqaLogits(
             query.queries, keys: keys.matrix, starts: starts, ends: ends, into: full.view, on: context)
+        let all = full.bits
         let longest = seen.map(\.count).max() ?? 0
         for (width, cleans) in [(longest, true), (longest, false), (longest + 37, true), (shape.keys, true)] {
             let found = try GuardedLogits(rows: shape.queries, columns: width)
@@ -143,7 +144,7 @@ struct IndexerTests {
                 compressedWidth: width, on: context)
             let rest = cleans ? (-Float.infinity).bitPattern : GuardedLogits.poison
             let expected = seen.enumerated().flatMap { row, range in
-                range.map { full.bits[row * shape.keys + $0] }
+                range.map { all[row * shape.keys + $0] }
                     + [UInt32](repeating: rest, count: width - range.count)
             }
             #expect(found.bits == expected && found.isIntact)
