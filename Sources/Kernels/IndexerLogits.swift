@@ -3,9 +3,9 @@
 /// sums[j] += Σₕ w[h] · max(0, Σ_c q[h, c] · k[j, c]) with the heads in the lanes: the arguments of `indexerLogits`.
 ///
 /// Queries are packed: panels of sixteen heads, [depth][16], the last with eight where eight suffice; lanes beyond the
-/// last head are ignored. Each (query, key) has eight partial sums, lane l for the heads h ≡ l (mod 8), each one chain of
-/// multiply-adds over ascending h; each dot product is one chain over ascending c. So a logit's bits depend on its own
-/// query and key alone.
+/// last head are ignored. Each (query, key) has eight partial sums, lane l for the heads h ≡ l (mod 8), each one chain
+/// of multiply-adds over ascending h; each dot product is one chain over ascending c. So a logit's bits depend on its
+/// own query and key alone.
 public struct IndexerLogitsArguments {
     /// Packed heads.
     public var panels: UnsafePointer<Float>

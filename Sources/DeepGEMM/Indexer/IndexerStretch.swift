@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 
+// SAFETY: In this file all pointers are offsets into one worker's scratch memory as `IndexerPlan` divides it, or rows
+// of the logits that only the running task writes.
+
 internal import KernelDispatch
 internal import Kernels
 internal import LowPrecision
@@ -129,8 +132,8 @@ struct IndexerStretch<Source: IndexerKeySource> {
 
     /// One row against the part of a decoded block that it sees.
     private func compute(_ row: IndexerRow, slot: Int, keys: Range<Int>, block: Int) {
-        // SAFETY: all offsets lie inside the worker's scratch, as `IndexerPlan` divides it. The kernel may read up to a
-        // tile beyond the last key, which the plan's rows allow for.
+        // SAFETY: all offsets lie inside the worker's scratch, as `IndexerPlan` divides it. The kernel may read up to
+        // a tile beyond the last key, which the plan's rows allow for.
         let sums = scratch + plan.sumOffset
         let tile = indexerKeyTile
         sums.update(repeating: 0, count: ceilDivide(keys.count, tile) * tile * 8)
