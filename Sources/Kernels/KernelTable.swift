@@ -48,6 +48,8 @@ public struct KernelTable: Sendable {
     public let decodeIndexerE4M3: @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void
     public let decodeIndexerFloat4: @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void
 
+    public let sumOfSquares: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> Float
+
     public let dotBlock: @Sendable (UnsafePointer<DotBlockArguments>) -> Void
     public let outerProduct: @Sendable (UnsafePointer<OuterProductArguments>) -> Void
     public let attentionBlock: @Sendable (UnsafePointer<AttentionArguments>) -> Void
@@ -103,6 +105,7 @@ public struct KernelTable: Sendable {
             @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Int, Int) -> Void,
         decodeIndexerE4M3: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
         decodeIndexerFloat4: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
+        sumOfSquares: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
         dotBlock: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void,
         outerProduct: @escaping @Sendable (UnsafePointer<OuterProductArguments>) -> Void,
         attentionBlock: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
@@ -144,6 +147,7 @@ public struct KernelTable: Sendable {
         self.packIndexerHead = packIndexerHead
         self.decodeIndexerE4M3 = decodeIndexerE4M3
         self.decodeIndexerFloat4 = decodeIndexerFloat4
+        self.sumOfSquares = sumOfSquares
         self.dotBlock = dotBlock
         self.outerProduct = outerProduct
         self.attentionBlock = attentionBlock

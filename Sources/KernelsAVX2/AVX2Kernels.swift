@@ -22,6 +22,7 @@ public let avx2Kernels = KernelTable(
     packIndexerHead: { packIndexerHead($0, to: $1, lane: $2, width: $3, depth: $4) },
     decodeIndexerE4M3: { decodeIndexerE4M3(AVX2.self, $0) },
     decodeIndexerFloat4: { decodeIndexerFloat4(AVX2.self, $0) },
+    sumOfSquares: { sumOfSquares(AVX2.self, $0, count: $1) },
     dotBlock: { dotBlock(AVX2.self, $0) },
     outerProduct: { outerProduct(AVX2.self, $0) },
     attentionBlock: { attentionBlock(AVX2.self, $0) },

@@ -22,6 +22,7 @@ public let baselineKernels = KernelTable(
     packIndexerHead: { packIndexerHead($0, to: $1, lane: $2, width: $3, depth: $4) },
     decodeIndexerE4M3: { decodeIndexerE4M3(Baseline.self, $0) },
     decodeIndexerFloat4: { decodeIndexerFloat4(Baseline.self, $0) },
+    sumOfSquares: { sumOfSquares(Baseline.self, $0, count: $1) },
     dotBlock: { dotBlock(Baseline.self, $0) },
     outerProduct: { outerProduct(Baseline.self, $0) },
     attentionBlock: { attentionBlock(Baseline.self, $0) },
