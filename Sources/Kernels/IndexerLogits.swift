@@ -130,14 +130,23 @@ func lanes(from count: Int) -> SIMDMask<SIMD8<Int32>> {
     SIMD8<Float>(0, 1, 2, 3, 4, 5, 6, 7) .>= SIMD8<Float>(repeating: Float(count))
 }
 
-/// out[j] = (sum of the key's eight partial sums) · scales[j]; without scales the sum itself.
+/// out[j] = (sum of the key's eight partial sums) · scales[j].
 @inlinable @inline(__always)
 public func finishIndexerLogits(
-    sums: UnsafePointer<Float>, scales: UnsafePointer<Float>?, out: UnsafeMutablePointer<Float>, count: Int
+    sums: UnsafePointer<Float>, scales: UnsafePointer<Float>, out: UnsafeMutablePointer<Float>, count: Int
 ) {
-    for j in 0..<count {
-        let sum = horizontalSum(load8(sums + j &* 8))
-        out[j] = if let scales { sum * scales[j] } else { sum }
+    let whole = count & ~3
+    var j = 0
+    while j < whole {
+        let place = sums + j &* 8
+        let sum = horizontalSums(load8(place), load8(place + 8), load8(place + 16), load8(place + 24))
+        let factors = UnsafeRawPointer(scales + j).loadUnaligned(as: SIMD4<Float>.self)
+        UnsafeMutableRawPointer(out + j).storeBytes(of: sum * factors, as: SIMD4<Float>.self)
+        j &+= 4
+    }
+    while j < count {
+        out[j] = horizontalSum(load8(sums + j &* 8)) * scales[j]
+        j &+= 1
     }
 }
 

@@ -37,7 +37,7 @@ public struct KernelTable: Sendable {
     public let indexerLogits: @Sendable (UnsafePointer<IndexerLogitsArguments>) -> Void
     public let finishIndexerLogits:
         @Sendable (
-            _ sums: UnsafePointer<Float>, _ scales: UnsafePointer<Float>?, _ out: UnsafeMutablePointer<Float>,
+            _ sums: UnsafePointer<Float>, _ scales: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>,
             _ count: Int
         ) -> Void
     public let packIndexerHead:
@@ -99,7 +99,7 @@ public struct KernelTable: Sendable {
         indexerLogits: @escaping @Sendable (UnsafePointer<IndexerLogitsArguments>) -> Void,
         finishIndexerLogits:
             @escaping @Sendable (
-                UnsafePointer<Float>, UnsafePointer<Float>?, UnsafeMutablePointer<Float>, Int
+                UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int
             ) -> Void,
         packIndexerHead:
             @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Int, Int) -> Void,

@@ -53,7 +53,11 @@ struct IndexerPlan {
     private let keyRows: Int
 
     static let maximumKeyBlock = 96
-    static let maximumRows = 8
+    /// Rows that share decoded keys: eight where scratch memory allows, more while their packed heads stay small enough
+    /// for the second-level cache.
+    static let minimumRows = 8
+    static let maximumRows = 64
+    static let packedFloats = 1 << 16
 
     init(headCount: Int, depth: Int) {
         self.headCount = headCount
@@ -70,10 +74,12 @@ struct IndexerPlan {
         let floatsPerHead = depth + 1
         if Self.padded(headCount) * floatsPerHead <= left {
             headsPerGroup = headCount
-            rowsPerStretch = min(Self.maximumRows, left / (Self.padded(headCount) * floatsPerHead))
+            let floatsPerRow = max(1, Self.padded(headCount) * floatsPerHead)
+            rowsPerStretch = min(
+                left / floatsPerRow, max(Self.minimumRows, min(Self.maximumRows, Self.packedFloats / floatsPerRow)))
         } else {
             headsPerGroup = max(16, left / floatsPerHead / 16 * 16)
-            rowsPerStretch = Self.maximumRows
+            rowsPerStretch = Self.minimumRows
         }
     }
 
