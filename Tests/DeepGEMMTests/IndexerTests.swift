@@ -273,6 +273,35 @@ struct IndexerTests {
         }
     }
 
+    @Test("An infinite key gives infinite logits and no NaN, whatever the number of heads")
+    func infinity() throws {
+        let depth = 12
+        let context = try ComputeContext(threadCount: 1)
+        for heads in [1, 5, 8, 9, 13, 16, 17] {
+            var random = RandomNumbers(seed: UInt64(heads))
+            var numbers = random.normals(20 * depth)
+            numbers[3 * depth + 4] = .infinity
+            numbers[7 * depth + 5] = -.infinity
+            let (q, k) = (GuardedBuffer<Float>(random.normals(heads * depth)), GuardedBuffer<Float>(numbers))
+            let ones = GuardedBuffer<Float>(count: heads, repeating: 1)
+            let queries = try IndexerQueries(
+                values: IndexerMatrix(
+                    FloatRows(q.start, element: .float32, rowCount: heads, columnCount: depth)),
+                headCount: heads,
+                weights: FloatRows(ones.start, element: .float32, rowCount: 1, columnCount: heads))
+            let keys = try IndexerMatrix(
+                FloatRows(k.start, element: .float32, rowCount: 20, columnCount: depth))
+            let logits = try GuardedLogits(rows: 1, columns: 20)
+            try mqaLogits(queries, keys: keys, starts: [0], ends: [20], into: logits.view, on: context)
+            let expected = referenceMQALogits(
+                queries: q.values, keys: numbers, weights: ones.values, headCount: heads, depth: depth,
+                keyCount: 20, visible: [0..<20])
+            for (found, wanted) in zip(floats(logits.bits), expected) {
+                #expect(wanted.isInfinite ? Double(found) == wanted : abs(Double(found) - wanted) < 1e-5)
+            }
+        }
+    }
+
     @Test("No queries, no keys, no depth")
     func empty() throws {
         let context = try ComputeContext(threadCount: 2)

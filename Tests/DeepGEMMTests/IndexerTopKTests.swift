@@ -90,6 +90,9 @@ struct IndexerTopKTests {
         expectFailure(.usage, naming: ["-1"]) { () throws(FathomError) in
             _ = try topK(logits, count: -1, on: context)
         }
+        expectFailure(.usage, naming: ["\(Int.max)", "1048576"]) { () throws(FathomError) in
+            _ = try topK(logits, count: .max, on: context)
+        }
         expectFailure(.usage, naming: ["2 limits", "3 rows"]) { () throws(FathomError) in
             _ = try topK(logits, count: 1, limits: [1, 2], on: context)
         }

@@ -18,8 +18,8 @@ internal import Workers
 public func topK(
     _ logits: IndexerLogits, count: Int, limits: [Int]? = nil, on context: ComputeContext
 ) throws(FathomError) -> [Int32] {
-    guard count >= 0, count <= Int(Int32.max) else {
-        throw FathomError(.usage, "top-k with k = \(count); 0…\(Int32.max) is legal")
+    guard count >= 0, count <= topKLimit else {
+        throw FathomError(.usage, "top-k with k = \(count); 0…\(topKLimit) is legal")
     }
     guard logits.columnCount <= Int(Int32.max) else {
         throw FathomError(.usage, "top-k over \(logits.columnCount) columns; at most \(Int32.max) is legal")
@@ -51,6 +51,9 @@ public func topK(
     }
     return result
 }
+
+/// The largest k, which bounds the memory of the result and of the candidates.
+private let topKLimit = 1 << 20
 
 /// The selection in one row.
 ///
