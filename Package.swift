@@ -49,7 +49,7 @@ var kernelLevels: [Target.Dependency] = ["KernelsBaseline"]
 targets.append(
     .target(
         name: "KernelsAVX2",
-        dependencies: ["Kernels"],
+        dependencies: ["CFathom", "Kernels"],
         swiftSettings: kernelSettings + [
             .unsafeFlags(["-Xcc", "-mavx2", "-Xcc", "-mfma", "-Xcc", "-mf16c"])
         ]))

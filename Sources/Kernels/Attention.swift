@@ -101,7 +101,7 @@ func scoreTile<I: InstructionSet, let R: Int, let M: Int>(
     for m in 0..<M {
         for r in 0..<R { out[m &* attentionBlockSize &+ r] = 0 }
     }
-    DotTile<R, M>.add(sums, times: 1, to: out, outStride: attentionBlockSize)
+    DotTile<R, M>.add(I.self, sums, times: 1, to: out, outStride: attentionBlockSize)
 }
 
 /// Turns a row of scores into weights relative to the new running maximum, and rescales what was summed before.

@@ -67,9 +67,24 @@ public func dotBlock<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer<Do
 func dotBlockTile<I: InstructionSet, let R: Int, let M: Int>(
     _: I.Type, _: DotTile<R, M>.Type, _ g: DotBlockArguments, _ n: Int, _ m: Int
 ) {
+    let groups = g.count / elementGroup
+    guard groups &* elementGroup == g.count else { return dotBlockRaggedTile(I.self, DotTile<R, M>.self, g, n, m) }
+    var sums = DotTile<R, M>.zero
+    DotTile<R, M>.accumulate(
+        I.self, Float32Format.self, &sums, a: g.a + m &* g.aStride, aStride: g.aStride,
+        w: UnsafeRawPointer(g.b + n &* g.bStride), wStride: g.bStride &* 4, groupCount: groups)
+    DotTile<R, M>.add(I.self, sums, times: g.factor, to: g.out + (m &* g.outStride &+ n), outStride: g.outStride)
+}
+
+/// As `dotBlockTile` for a count that is no multiple of a group. The tail's loops keep the accumulators in memory, which
+/// is why whole groups do without.
+@inlinable @inline(never)
+func dotBlockRaggedTile<I: InstructionSet, let R: Int, let M: Int>(
+    _: I.Type, _: DotTile<R, M>.Type, _ g: DotBlockArguments, _ n: Int, _ m: Int
+) {
     var sums = DotTile<R, M>.zero
     DotTile<R, M>.accumulate(
         I.self, Float32Format.self, &sums, a: g.a + m &* g.aStride, aStride: g.aStride,
         w: UnsafeRawPointer(g.b + n &* g.bStride), wStride: g.bStride &* 4, count: g.count)
-    DotTile<R, M>.add(sums, times: g.factor, to: g.out + (m &* g.outStride &+ n), outStride: g.outStride)
+    DotTile<R, M>.add(I.self, sums, times: g.factor, to: g.out + (m &* g.outStride &+ n), outStride: g.outStride)
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 
+/// Elements that products read at a time: four vectors of eight.
+@inlinable public var elementGroup: Int { 32 }
+
 /// A stored number format and its exact conversion to float, eight elements at a time.
 public protocol ElementFormat {
     /// Bytes of one element.
@@ -11,6 +14,11 @@ public protocol ElementFormat {
     static var scaleBias: Float { get }
     /// Eight elements at `pointer`, any alignment.
     static func load8<I: InstructionSet>(_: I.Type, _ pointer: UnsafeRawPointer) -> SIMD8<Float>
+    /// Whether products take the elements of a group in the order that is cheapest to decode: vector `part` holds the
+    /// elements 4 · lane + part instead of 8 · part + lane. The other operand is then permuted alike (`interleave`).
+    static var isInterleaved: Bool { get }
+    /// Vector `part` (0…3) of the group of 32 elements at `pointer`, in the format's order.
+    static func load8<I: InstructionSet>(_: I.Type, group pointer: UnsafeRawPointer, part: Int) -> SIMD8<Float>
     /// The bits of one element, widened, for the tail of a row.
     static func loadBits(_ pointer: UnsafeRawPointer) -> UInt32
     /// Eight elements whose bits are given one by one.
@@ -18,6 +26,15 @@ public protocol ElementFormat {
 }
 
 extension ElementFormat {
+    @inlinable public static var isInterleaved: Bool { false }
+
+    @inlinable @inline(__always)
+    public static func load8<I: InstructionSet>(
+        _: I.Type, group pointer: UnsafeRawPointer, part: Int
+    ) -> SIMD8<Float> {
+        load8(I.self, pointer + part &* 8 &* byteCount)
+    }
+
     /// The first `count` (0…7) elements at `pointer` and zeros for the rest; reads nothing beyond them.
     @inlinable @inline(__always)
     public static func load8<I: InstructionSet>(_: I.Type, _ pointer: UnsafeRawPointer, count: Int) -> SIMD8<Float> {
@@ -114,6 +131,20 @@ public enum Float8E4M3Format: ElementFormat {
     @inlinable public static var byteCount: Int { 1 }
     @inlinable public static var isScaled: Bool { true }
     @inlinable public static var scaleBias: Float { 0x1p60 }
+    @inlinable public static var isInterleaved: Bool { true }
+
+    /// Byte `part` of every 32-bit word: no byte has to move to another lane, and two parts share their first shifts.
+    @inlinable @inline(__always)
+    public static func load8<I: InstructionSet>(
+        _: I.Type, group pointer: UnsafeRawPointer, part: Int
+    ) -> SIMD8<Float> {
+        let codes = pointer.loadUnaligned(as: SIMD16<Int16>.self)
+        // Sign extension brings a byte from the top of its half word to single precision's place for it.
+        let halves = (part & 1 == 0 ? codes &<< 8 : codes) &>> 4
+        var bits = unsafeBitCast(halves, to: SIMD8<UInt32>.self)
+        if part < 2 { bits = bits &<< 16 }
+        return unsafeBitCast(bits & SIMD8<UInt32>(repeating: 0x87F0_0000), to: SIMD8<Float>.self)
+    }
 
     @inlinable @inline(__always)
     public static func load8<I: InstructionSet>(_: I.Type, _ pointer: UnsafeRawPointer) -> SIMD8<Float> {

@@ -10,6 +10,20 @@ public protocol InstructionSet {
 
     /// Eight IEEE half-precision numbers, given by their bits, as floats. Exact.
     static func floats(halfBits: SIMD8<UInt16>) -> SIMD8<Float>
+
+    /// Four `horizontalSum`s at once, bit for bit.
+    static func horizontalSums(
+        _ a: SIMD8<Float>, _ b: SIMD8<Float>, _ c: SIMD8<Float>, _ d: SIMD8<Float>
+    ) -> SIMD4<Float>
+}
+
+extension InstructionSet {
+    @inlinable @inline(__always)
+    public static func horizontalSums(
+        _ a: SIMD8<Float>, _ b: SIMD8<Float>, _ c: SIMD8<Float>, _ d: SIMD8<Float>
+    ) -> SIMD4<Float> {
+        SIMD4(horizontalSum(a), horizontalSum(b), horizontalSum(c), horizontalSum(d))
+    }
 }
 
 /// Loads eight floats from any address.
@@ -38,29 +52,12 @@ public func store8(_ value: SIMD8<Float>, _ pointer: UnsafeMutablePointer<Float>
     for lane in 0..<count { pointer[lane] = value[lane] }
 }
 
-/// The sum of the lanes, always in the order ((0+4)+(2+6)) + ((1+5)+(3+7)).
+/// The sum of the lanes, always in the order ((0+2)+(1+3)) + ((4+6)+(5+7)).
 @inlinable @inline(__always)
 public func horizontalSum(_ v: SIMD8<Float>) -> Float {
-    let quarter = v.lowHalf + v.highHalf
-    let pair = quarter.lowHalf + quarter.highHalf
-    return pair[0] + pair[1]
-}
-
-/// Four horizontal sums at once, each bit-identical to `horizontalSum`.
-@inlinable @inline(__always)
-public func horizontalSums(
-    _ v0: SIMD8<Float>, _ v1: SIMD8<Float>, _ v2: SIMD8<Float>, _ v3: SIMD8<Float>
-) -> SIMD4<Float> {
-    let s0 = v0.lowHalf + v0.highHalf
-    let s1 = v1.lowHalf + v1.highHalf
-    let s2 = v2.lowHalf + v2.highHalf
-    let s3 = v3.lowHalf + v3.highHalf
-    // Transpose, so that the four sums are additions of whole vectors.
-    let c0 = SIMD4(s0[0], s1[0], s2[0], s3[0])
-    let c1 = SIMD4(s0[1], s1[1], s2[1], s3[1])
-    let c2 = SIMD4(s0[2], s1[2], s2[2], s3[2])
-    let c3 = SIMD4(s0[3], s1[3], s2[3], s3[3])
-    return (c0 + c2) + (c1 + c3)
+    let low = v.lowHalf.lowHalf + v.lowHalf.highHalf
+    let high = v.highHalf.lowHalf + v.highHalf.highHalf
+    return (low[0] + low[1]) + (high[0] + high[1])
 }
 
 /// The largest lane; NaN lanes lose against numbers in higher lanes.

@@ -2,10 +2,10 @@
 
 /// How many elements of the summed dimension go through the vector accumulators before they are reduced to one
 /// number per output. Part of the definition of the result: outputs add their chunks in ascending order.
-@inlinable public var linearChunk: Int { 512 }
+@inlinable public var linearChunk: Int { 1024 }
 
-/// Up to this many activation rows are multiplied straight from the stored weights, two at a time.
-@inlinable public var linearDirectRows: Int { 12 }
+/// Up to this many activation rows are multiplied straight from the stored weights, up to three at a time.
+@inlinable public var linearDirectRows: Int { 32 }
 
 /// How far ahead of their use weights are asked for, at least.
 @inlinable public var linearPrefetchBytes: Int { 8192 }
@@ -19,11 +19,19 @@
 /// Activation rows that share a pass over the panel, so that they stay in the second-level cache.
 @inlinable public var linearRowBlock: Int { 48 }
 
-/// Floats of scratch that `linear` needs: a panel with scaled activations, or the scaled rows of the direct path.
-@inlinable @inline(__always)
-public func linearScratchCount(columnCount: Int) -> Int {
-    max((linearPanelRows &+ linearRowBlock) &* linearPanelStride, linearDirectRows &* columnCount)
+/// Floats of packed activations that the direct path holds at a time; longer rows are multiplied strip by strip.
+@inlinable public var linearStripCount: Int { 1 << 18 }
+
+/// Floats of scratch that `linear` needs: packed and scaled activations and a cut group, or a panel with a block of
+/// activations and its sums.
+@inlinable public var linearScratchCount: Int {
+    max(
+        2 * linearStripCount + linearTailCount,
+        (linearPanelRows + linearRowBlock) * linearPanelStride + linearRowBlock * linearPanelRows)
 }
+
+/// Floats that hold the last, cut group of some weight rows in any format.
+@inlinable var linearTailCount: Int { 8 * 32 }
 
 /// out[m, n] (+)= Σₖ a[m, k] · w[n, k] for a range of n: the arguments of `linear`.
 public struct LinearArguments {
@@ -94,110 +102,253 @@ public func linear<I: InstructionSet, W: ElementFormat>(
             for n in g.firstOutput..<g.endOutput { g.out[m &* g.outStride &+ n] = 0 }
         }
     }
-    // Stretches of outputs that share one row of block scales.
+    if g.rowCount <= linearDirectRows {
+        linearDirect(I.self, W.self, g)
+        return
+    }
     var first = g.firstOutput
     while first < g.endOutput {
-        var end = g.endOutput
-        if W.isScaled { end = min(end, (first / g.blockRows &+ 1) &* g.blockRows) }
-        if g.rowCount <= linearDirectRows {
-            linearDirect(I.self, W.self, g, first, end)
-        } else {
-            linearPanels(I.self, W.self, g, first, end)
-        }
+        let end = stretchEnd(W.self, g, from: first)
+        linearPanels(I.self, W.self, g, first, end)
         first = end
     }
 }
 
-/// Writes activation rows first ..< first + rows, columns from ..< from + count, times the block scales of weight
-/// row `n`, to `out`.
+/// The end of the outputs from `first` on that share one row of block scales.
+@inlinable @inline(__always)
+func stretchEnd<W: ElementFormat>(_: W.Type, _ g: LinearArguments, from first: Int) -> Int {
+    W.isScaled ? min(g.endOutput, (first / g.blockRows &+ 1) &* g.blockRows) : g.endOutput
+}
+
+/// Writes activation rows first ..< first + rows, columns from ..< from + count, to `out` as the dot products take them:
+/// in the order of the format's groups, padded with zeros to a whole group.
+@inlinable @inline(__always)
+func packActivations<W: ElementFormat>(
+    _: W.Type, _ g: LinearArguments, rows: Int, first: Int, from: Int, count: Int,
+    to out: UnsafeMutablePointer<Float>, stride: Int
+) {
+    let whole = count / elementGroup &* elementGroup
+    for m in 0..<rows {
+        let source = g.a + ((first &+ m) &* g.aStride &+ from)
+        let destination = out + m &* stride
+        var k = 0
+        while k < whole {
+            packGroup(W.self, source + k, to: destination + k)
+            k &+= elementGroup
+        }
+        guard whole < count else { continue }
+        // The last group: its own numbers, then zeros, put in order in place.
+        for i in 0..<elementGroup { destination[whole &+ i] = i < count &- whole ? source[whole &+ i] : 0 }
+        packGroup(W.self, UnsafePointer(destination + whole), to: destination + whole)
+    }
+}
+
+/// Writes one group of 32 floats in the order of the format's groups; `source` and `destination` may be the same.
+@inlinable @inline(__always)
+func packGroup<W: ElementFormat>(
+    _: W.Type, _ source: UnsafePointer<Float>, to destination: UnsafeMutablePointer<Float>
+) {
+    let group = UnsafeRawPointer(source).loadUnaligned(as: SIMD32<Float>.self)
+    guard W.isInterleaved else {
+        UnsafeMutableRawPointer(destination).storeBytes(of: group, as: SIMD32<Float>.self)
+        return
+    }
+    let even = group.evenHalf
+    let odd = group.oddHalf
+    store8(even.evenHalf, destination)
+    store8(odd.evenHalf, destination + 8)
+    store8(even.oddHalf, destination + 16)
+    store8(odd.oddHalf, destination + 24)
+}
+
+/// Multiplies packed activations of columns from ..< from + count, a multiple of 32, by the block scales of weight row
+/// `n` and the format's bias; `source` and `destination` may be the same.
 @inlinable @inline(__always)
 func scaleActivations<W: ElementFormat>(
-    _: W.Type, _ g: LinearArguments, rows: Int, first: Int, from: Int, count: Int, n: Int,
-    to out: UnsafeMutablePointer<Float>, stride: Int
+    _: W.Type, _ g: LinearArguments, rows: Int, from: Int, count: Int, n: Int, source: UnsafePointer<Float>,
+    to destination: UnsafeMutablePointer<Float>, stride: Int
 ) {
     guard let scales = g.scales else { return }
     let row = scales + (n / g.blockRows) &* g.scaleStride
-    let end = from &+ count
-    var k = from
-    while k < end {
-        let block = k / g.blockColumns
-        let blockEnd = min(end, (block &+ 1) &* g.blockColumns)
-        let factor = row[block] * W.scaleBias
-        for m in 0..<rows {
-            let source = g.a + ((first &+ m) &* g.aStride &+ k)
-            let destination = out + (m &* stride &+ k &- from)
-            var i = 0
-            while i &+ 8 <= blockEnd &- k {
-                store8(load8(source + i) * SIMD8(repeating: factor), destination + i)
-                i &+= 8
+    let last = g.scaleStride &- 1
+    var k = 0
+    while k < count {
+        let column = from &+ k
+        if g.blockColumns % elementGroup == 0 {
+            let factor = SIMD8<Float>(repeating: row[column / g.blockColumns] * W.scaleBias)
+            let end = min(count, (column / g.blockColumns &+ 1) &* g.blockColumns &- from)
+            for m in 0..<rows {
+                var i = m &* stride &+ k
+                let stop = m &* stride &+ end
+                while i < stop {
+                    store8(load8(source + i) * factor, destination + i)
+                    i &+= 8
+                }
             }
-            while i < blockEnd &- k {
-                destination[i] = source[i] * factor
-                i &+= 1
+            k = end
+        } else {
+            // A group across several blocks: each number has the scale of the element that it is.
+            for m in 0..<rows {
+                for i in 0..<elementGroup {
+                    let element = W.isInterleaved ? 4 &* (i & 7) &+ i / 8 : i
+                    let block = min(last, (column &+ element) / g.blockColumns)
+                    let index = m &* stride &+ k &+ i
+                    destination[index] = source[index] * (row[block] * W.scaleBias)
+                }
             }
+            k &+= elementGroup
         }
-        k = blockEnd
     }
 }
 
 /// Few activation rows: each weight is read once, decoded in registers and used at once.
 @inlinable @inline(__always)
-func linearDirect<I: InstructionSet, W: ElementFormat>(
-    _: I.Type, _: W.Type, _ whole: LinearArguments, _ first: Int, _ end: Int
-) {
-    var g = whole
-    if W.isScaled {
-        scaleActivations(
-            W.self, g, rows: g.rowCount, first: 0, from: 0, count: g.columnCount, n: first, to: g.scratch,
-            stride: g.columnCount)
-        g.a = UnsafePointer(g.scratch)
-        g.aStride = g.columnCount
+func linearDirect<I: InstructionSet, W: ElementFormat>(_: I.Type, _: W.Type, _ whole: LinearArguments) {
+    let length = max(linearChunk, linearStripCount / max(1, whole.rowCount) / linearChunk &* linearChunk)
+    let isWhole = whole.columnCount <= length
+    var from = 0
+    while from < whole.columnCount {
+        let count = min(length, whole.columnCount &- from)
+        // The strip as a product of its own; its scales are found by the column.
+        var g = whole
+        g.a = whole.a + from
+        g.w = whole.w + from &* W.byteCount
+        g.columnCount = count
+        let padded = (count &+ elementGroup &- 1) / elementGroup &* elementGroup
+        let packed = g.scratch + linearTailCount
+        let scaled = packed + linearStripCount
+        if W.isScaled || W.isInterleaved || padded != count {
+            packActivations(W.self, g, rows: g.rowCount, first: 0, from: 0, count: count, to: packed, stride: padded)
+            g.a = UnsafePointer(packed)
+            g.aStride = padded
+        }
+        // Rows that lie next to each other are asked for in the order of their addresses.
+        let prefetches = isWhole && g.wStride == count &* W.byteCount
+        var first = g.firstOutput
+        while first < g.endOutput {
+            let end = stretchEnd(W.self, g, from: first)
+            if W.isScaled {
+                scaleActivations(
+                    W.self, g, rows: g.rowCount, from: from, count: padded, n: first, source: UnsafePointer(packed),
+                    to: scaled, stride: padded)
+                g.a = UnsafePointer(scaled)
+            }
+            // Tiles with enough sums to hide the latency of an addition and few enough to stay in registers.
+            if g.rowCount == 1 {
+                var n = first
+                while n &+ 6 <= end {
+                    linearDirectTile(I.self, W.self, DotTile<6, 1>.self, g, n, prefetches)
+                    n &+= 6
+                }
+                linearDirectRest(I.self, W.self, g, n, end)
+            } else {
+                var n = first
+                while n &+ 4 <= end {
+                    linearDirectTiles(I.self, W.self, DotTile<4, 3>.self, g, n, prefetches)
+                    n &+= 4
+                }
+                linearDirectRest(I.self, W.self, g, n, end)
+            }
+            first = end
+        }
+        from &+= count
     }
+}
+
+/// The last outputs, one by one.
+@inlinable @inline(__always)
+func linearDirectRest<I: InstructionSet, W: ElementFormat>(
+    _: I.Type, _: W.Type, _ g: LinearArguments, _ first: Int, _ end: Int
+) {
     var n = first
     while n < end {
-        // The tile's weights stay in the first-level cache while the rows pass.
-        let isTileOfFour = n &+ 4 <= end
-        var m = 0
-        while m < g.rowCount {
-            let rows = min(2, g.rowCount &- m)
-            switch (isTileOfFour, rows) {
-            case (true, 2): linearDirectRun(I.self, W.self, DotTile<4, 2>.self, g, n, m)
-            case (true, _): linearDirectRun(I.self, W.self, DotTile<4, 1>.self, g, n, m)
-            case (false, 2): linearDirectRun(I.self, W.self, DotTile<1, 2>.self, g, n, m)
-            case (false, _): linearDirectRun(I.self, W.self, DotTile<1, 1>.self, g, n, m)
-            }
-            m &+= rows
-        }
-        n &+= isTileOfFour ? 4 : 1
+        linearDirectTiles(I.self, W.self, DotTile<1, 3>.self, g, n, false)
+        n &+= 1
     }
 }
 
-/// Whole tiles ahead, at least `linearPrefetchBytes`: the time that memory needs to answer.
+/// Outputs n ..< n + R of one row.
 @inlinable @inline(__always)
-func prefetchDistance(tileBytes: Int) -> Int {
-    guard tileBytes > 0 else { return 0 }
-    return (linearPrefetchBytes &+ tileBytes &- 1) / tileBytes &* tileBytes
-}
-
-/// One tile of `linearDirect`: outputs n ..< n + R of rows m ..< m + M over the whole summed dimension.
-@inlinable @inline(never)
-func linearDirectRun<I: InstructionSet, W: ElementFormat, let R: Int, let M: Int>(
-    _: I.Type, _: W.Type, _: DotTile<R, M>.Type, _ g: LinearArguments, _ n: Int, _ m: Int
+func linearDirectTile<I: InstructionSet, W: ElementFormat, let R: Int>(
+    _: I.Type, _: W.Type, _: DotTile<R, 1>.Type, _ g: LinearArguments, _ n: Int, _ prefetches: Bool
 ) {
-    let row = g.w + n &* g.wStride
-    let a = g.a + m &* g.aStride
-    let out = g.out + (m &* g.outStride &+ n)
-    let distance = m == 0 ? prefetchDistance(tileBytes: R &* g.wStride) : 0
     var chunk = 0
     while chunk < g.columnCount {
-        let chunkEnd = min(chunk &+ linearChunk, g.columnCount)
-        var sums = DotTile<R, M>.zero
-        DotTile<R, M>.accumulate(
-            I.self, W.self, &sums, a: a + chunk, aStride: g.aStride, w: row + chunk &* W.byteCount,
-            wStride: g.wStride, count: chunkEnd &- chunk, prefetchDistance: distance)
-        DotTile<R, M>.add(sums, times: W.scaleBias, to: out, outStride: g.outStride)
-        chunk = chunkEnd
+        let count = min(linearChunk, g.columnCount &- chunk)
+        let ahead = prefetches ? prefetchAddress(W.self, g, n, rows: R, chunk: chunk) : nil
+        linearDirectChunk(I.self, W.self, DotTile<R, 1>.self, g, n, 0, chunk, count, ahead)
+        chunk &+= count
     }
+}
+
+/// Outputs n ..< n + R of all rows: chunk by chunk, so that a chunk's weights stay in the first-level cache while the
+/// rows pass, three at a time.
+@inlinable @inline(__always)
+func linearDirectTiles<I: InstructionSet, W: ElementFormat, let R: Int>(
+    _: I.Type, _: W.Type, _: DotTile<R, 3>.Type, _ g: LinearArguments, _ n: Int, _ prefetches: Bool
+) {
+    var chunk = 0
+    while chunk < g.columnCount {
+        let count = min(linearChunk, g.columnCount &- chunk)
+        var ahead = prefetches ? prefetchAddress(W.self, g, n, rows: R, chunk: chunk) : nil
+        var m = 0
+        while m < g.rowCount {
+            // Two and two instead of three and one.
+            let rest = g.rowCount &- m
+            let rows = rest == 4 ? 2 : min(3, rest)
+            switch rows {
+            case 1: linearDirectChunk(I.self, W.self, DotTile<R, 1>.self, g, n, m, chunk, count, ahead)
+            case 2: linearDirectChunk(I.self, W.self, DotTile<R, 2>.self, g, n, m, chunk, count, ahead)
+            default: linearDirectChunk(I.self, W.self, DotTile<R, 3>.self, g, n, m, chunk, count, ahead)
+            }
+            m &+= rows
+            ahead = nil
+        }
+        chunk &+= count
+    }
+}
+
+/// What to ask for while a chunk of tile `n` is multiplied: whole tiles ahead, at least `linearPrefetchBytes`, which is
+/// the time that memory needs to answer; in the order of the addresses.
+@inlinable @inline(__always)
+func prefetchAddress<W: ElementFormat>(
+    _: W.Type, _ g: LinearArguments, _ n: Int, rows: Int, chunk: Int
+) -> UnsafeRawPointer {
+    let tileBytes = rows &* g.wStride
+    let distance = (linearPrefetchBytes &+ tileBytes &- 1) / tileBytes &* tileBytes
+    return g.w + (n &* g.wStride &+ distance &+ rows &* chunk &* W.byteCount)
+}
+
+/// One tile of `linearDirect` over one chunk. A function of its own, so that the sums have the registers to themselves.
+@inlinable @inline(never)
+func linearDirectChunk<I: InstructionSet, W: ElementFormat, let R: Int, let M: Int>(
+    _: I.Type, _: W.Type, _: DotTile<R, M>.Type, _ g: LinearArguments, _ n: Int, _ m: Int, _ chunk: Int, _ count: Int,
+    _ ahead: UnsafeRawPointer?
+) {
+    let groups = count / elementGroup
+    let w = g.w + (n &* g.wStride &+ chunk &* W.byteCount)
+    let a = g.a + (m &* g.aStride &+ chunk)
+    var sums = DotTile<R, M>.zero
+    DotTile<R, M>.accumulate(
+        I.self, W.self, &sums, a: a, aStride: g.aStride, w: w, wStride: g.wStride, groupCount: groups, prefetch: ahead)
+    let whole = groups &* elementGroup
+    if whole < count {
+        // The last, cut group: nothing beyond a row's end may be read.
+        let tail = UnsafeMutableRawPointer(g.scratch)
+        let tailStride = elementGroup &* W.byteCount
+        for r in 0..<R {
+            let source = w + (r &* g.wStride &+ whole &* W.byteCount)
+            let copied = (count &- whole) &* W.byteCount
+            for i in 0..<tailStride {
+                let byte = i < copied ? source.load(fromByteOffset: i, as: UInt8.self) : 0
+                tail.storeBytes(of: byte, toByteOffset: r &* tailStride &+ i, as: UInt8.self)
+            }
+        }
+        DotTile<R, M>.accumulate(
+            I.self, W.self, &sums, a: a + whole, aStride: g.aStride, w: UnsafeRawPointer(tail), wStride: tailStride,
+            groupCount: 1)
+    }
+    DotTile<R, M>.add(I.self, sums, times: W.scaleBias, to: g.out + (m &* g.outStride &+ n), outStride: g.outStride)
 }
 
 /// Many activation rows: a panel of weights is decoded once per chunk and used by all rows.
@@ -206,6 +357,7 @@ func linearPanels<I: InstructionSet, W: ElementFormat>(
     _: I.Type, _: W.Type, _ g: LinearArguments, _ firstOutput: Int, _ endOutput: Int
 ) {
     let scaled = g.scratch + linearPanelRows &* linearPanelStride
+    let sums = scaled + linearRowBlock &* linearPanelStride
     var first = firstOutput
     while first < endOutput {
         let end = min(first &+ linearPanelRows, endOutput)
@@ -213,33 +365,59 @@ func linearPanels<I: InstructionSet, W: ElementFormat>(
         while chunk < g.columnCount {
             let count = min(linearChunk, g.columnCount &- chunk)
             for n in first..<end {
-                decode(
+                decodeGroups(
                     I.self, W.self, g.w + (n &* g.wStride &+ chunk &* W.byteCount),
                     to: g.scratch + (n &- first) &* linearPanelStride, count: count)
             }
             var row = 0
             while row < g.rowCount {
                 let rows = min(linearRowBlock, g.rowCount &- row)
-                var a = g.a + (row &* g.aStride &+ chunk)
-                var aStride = g.aStride
+                packActivations(
+                    W.self, g, rows: rows, first: row, from: chunk, count: count, to: scaled, stride: linearPanelStride)
+                let padded = (count &+ elementGroup &- 1) / elementGroup &* elementGroup
                 if W.isScaled {
                     scaleActivations(
-                        W.self, g, rows: rows, first: row, from: chunk, count: count, n: first, to: scaled,
-                        stride: linearPanelStride)
-                    a = UnsafePointer(scaled)
-                    aStride = linearPanelStride
+                        W.self, g, rows: rows, from: chunk, count: padded, n: first, source: UnsafePointer(scaled),
+                        to: scaled, stride: linearPanelStride)
                 }
                 var block = DotBlockArguments(
-                    a: a, aStride: aStride, rowCount: rows, b: UnsafePointer(g.scratch), bStride: linearPanelStride,
-                    outputCount: end &- first, count: count, factor: W.scaleBias,
-                    out: g.out + (row &* g.outStride &+ first), outStride: g.outStride)
+                    a: UnsafePointer(scaled), aStride: linearPanelStride, rowCount: rows,
+                    b: UnsafePointer(g.scratch), bStride: linearPanelStride, outputCount: end &- first, count: padded,
+                    factor: W.scaleBias, out: sums, outStride: linearPanelRows)
+                for i in 0..<rows &* linearPanelRows { sums[i] = 0 }
                 dotBlock(I.self, &block)
+                for m in 0..<rows {
+                    let out = g.out + ((row &+ m) &* g.outStride &+ first)
+                    for n in 0..<end &- first { out[n] += sums[m &* linearPanelRows &+ n] }
+                }
                 row &+= rows
             }
             chunk &+= count
         }
         first = end
     }
+}
+
+/// Decodes `count` elements in the order of the format's groups, padded with zeros to a whole group, too small by the
+/// square of the format's `scaleBias`.
+@inlinable @inline(__always)
+func decodeGroups<I: InstructionSet, W: ElementFormat>(
+    _: I.Type, _: W.Type, _ source: UnsafeRawPointer, to destination: UnsafeMutablePointer<Float>, count: Int
+) {
+    let whole = count / elementGroup &* elementGroup
+    var k = 0
+    while k < whole {
+        let group = source + k &* W.byteCount
+        store8(W.load8(I.self, group: group, part: 0), destination + k)
+        store8(W.load8(I.self, group: group, part: 1), destination + (k &+ 8))
+        store8(W.load8(I.self, group: group, part: 2), destination + (k &+ 16))
+        store8(W.load8(I.self, group: group, part: 3), destination + (k &+ 24))
+        k &+= elementGroup
+    }
+    guard whole < count else { return }
+    for i in 0..<elementGroup { destination[whole &+ i] = 0 }
+    decode(I.self, W.self, source + whole &* W.byteCount, to: destination + whole, count: count &- whole)
+    packGroup(W.self, UnsafePointer(destination + whole), to: destination + whole)
 }
 
 /// Decodes `count` elements, too small by the square of the format's `scaleBias`.

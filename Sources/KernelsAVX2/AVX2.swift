@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+internal import CFathom
 public import Kernels
 
 /// x86-64 with AVX2, FMA and F16C: each call below is one instruction.
@@ -16,5 +17,12 @@ public enum AVX2: InstructionSet {
         return SIMD8(
             Float(half[0]), Float(half[1]), Float(half[2]), Float(half[3]),
             Float(half[4]), Float(half[5]), Float(half[6]), Float(half[7]))
+    }
+
+    @inline(__always)
+    public static func horizontalSums(
+        _ a: SIMD8<Float>, _ b: SIMD8<Float>, _ c: SIMD8<Float>, _ d: SIMD8<Float>
+    ) -> SIMD4<Float> {
+        fathom_horizontal_sums(a, b, c, d)
     }
 }

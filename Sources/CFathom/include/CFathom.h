@@ -61,6 +61,27 @@ static inline void fathom_prefetch(const void *address) {
     __builtin_prefetch(address, 0, 2);
 }
 
+/// Keeps the compiler from moving loads across it. It would otherwise start all rows of a tile at once and run out of
+/// registers; Swift has no spelling for it.
+static inline void fathom_load_barrier(void) { __asm__ volatile("" ::: "memory"); }
+
+#if defined(__AVX__)
+typedef float fathom_float8 __attribute__((vector_size(32)));
+typedef float fathom_float4 __attribute__((vector_size(16)));
+
+/// The sums of the lanes of four vectors, each in the order ((0+2)+(1+3)) + ((4+6)+(5+7)).
+/// In Swift a shuffle is spelled lane by lane, and the optimiser makes single-lane moves of it: four times the work.
+static inline fathom_float4 fathom_horizontal_sums(fathom_float8 a, fathom_float8 b, fathom_float8 c, fathom_float8 d) {
+    fathom_float8 ab = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13) +
+                       __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+    fathom_float8 cd = __builtin_shufflevector(c, d, 0, 8, 1, 9, 4, 12, 5, 13) +
+                       __builtin_shufflevector(c, d, 2, 10, 3, 11, 6, 14, 7, 15);
+    fathom_float8 sums = __builtin_shufflevector(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) +
+                         __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
+    return __builtin_shufflevector(sums, sums, 0, 1, 2, 3) + __builtin_shufflevector(sums, sums, 4, 5, 6, 7);
+}
+#endif
+
 /// Whether the processor and the operating system both support AVX2, FMA and F16C.
 /// `cpuid` and `xgetbv` are compiler builtins that Swift does not import.
 static inline bool fathom_cpu_supports_avx2(void) {

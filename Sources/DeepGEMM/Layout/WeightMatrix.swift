@@ -17,9 +17,6 @@ public struct WeightMatrix: Sendable {
     /// Block scales must be smaller than this: the kernels multiply them and an activation by a power of two.
     public static let scaleLimit: Float = 0x1p32
 
-    /// The largest `inputCount` that `linear` takes, bounded by a thread's scratch memory.
-    public static var inputLimit: Int { ComputeContext.scratchCount / linearDirectRows }
-
     public let format: Format
     /// N of the product.
     public let outputCount: Int

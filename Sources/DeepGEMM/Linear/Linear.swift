@@ -23,11 +23,6 @@ public func linear(_ problems: [LinearProblem], on context: ComputeContext) {
             first = end
         }
     }
-    for problem in problems {
-        precondition(
-            linearScratchCount(columnCount: problem.weight.inputCount) <= ComputeContext.scratchCount,
-            "a summed dimension of \(problem.weight.inputCount) is more than the scratch memory is made for")
-    }
     let kernels = context.kernels
     context.team.run(taskCount: tasks.count) { task, worker in
         let part = tasks[task]

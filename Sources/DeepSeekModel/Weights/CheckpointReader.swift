@@ -20,12 +20,6 @@ struct CheckpointReader {
     ) throws(FathomError) -> StoredWeight {
         let types = Self.floatTypes + (mayBeQuantized && configuration.quantization != nil ? [.float8E4M3] : [])
         let values = try folder.require(name + ".weight", shape: [outputs, inputs], types: types)
-        guard inputs <= WeightMatrix.inputLimit else {
-            throw FathomError(
-                .badData,
-                "\(values.sourcePath): tensor \(name).weight has \(inputs) columns; up to "
-                    + "\(WeightMatrix.inputLimit) can be used")
-        }
         guard values.scalarType == .float8E4M3, let quantization = configuration.quantization else {
             return StoredWeight(WeightMatrix(values: values))
         }

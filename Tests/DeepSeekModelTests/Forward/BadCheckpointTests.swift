@@ -184,19 +184,6 @@ struct BadCheckpointTests {
         }
     }
 
-    @Test("A weight with more columns than the scratch memory is made for is refused")
-    func tooManyColumns() throws {
-        let fields = [
-            "hidden_size": "8", "intermediate_size": "\(WeightMatrix.inputLimit + 1)", "num_hidden_layers": "1",
-            "n_routed_experts": "null",
-        ]
-        try SmallModel(name: "long", precision: .bfloat16, fields: fields).withFolder { folder in
-            expectFailure(.badData, naming: ["mlp.down_proj.weight", "\(WeightMatrix.inputLimit)"]) {
-                () throws(FathomError) in try Self.open(folder)
-            }
-        }
-    }
-
     @Test("Token ids outside the vocabulary and sequences beyond the context are refused; the model runs on")
     func badRequests() throws {
         try SmallModel.fp8.withFolder { folder in
