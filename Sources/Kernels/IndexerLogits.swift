@@ -132,14 +132,14 @@ func lanes(from count: Int) -> SIMDMask<SIMD8<Int32>> {
 
 /// out[j] = (sum of the key's eight partial sums) · scales[j].
 @inlinable @inline(__always)
-public func finishIndexerLogits(
-    sums: UnsafePointer<Float>, scales: UnsafePointer<Float>, out: UnsafeMutablePointer<Float>, count: Int
+public func finishIndexerLogits<I: InstructionSet>(
+    _: I.Type, sums: UnsafePointer<Float>, scales: UnsafePointer<Float>, out: UnsafeMutablePointer<Float>, count: Int
 ) {
     let whole = count & ~3
     var j = 0
     while j < whole {
         let place = sums + j &* 8
-        let sum = horizontalSums(load8(place), load8(place + 8), load8(place + 16), load8(place + 24))
+        let sum = I.horizontalSums(load8(place), load8(place + 8), load8(place + 16), load8(place + 24))
         let factors = UnsafeRawPointer(scales + j).loadUnaligned(as: SIMD4<Float>.self)
         UnsafeMutableRawPointer(out + j).storeBytes(of: sum * factors, as: SIMD4<Float>.self)
         j &+= 4

@@ -18,7 +18,7 @@ public let baselineKernels = KernelTable(
     quantizeFloat4Float32: { quantizeFloat4(Baseline.self, Float32Format.self, $0) },
     quantizeFloat4BFloat16: { quantizeFloat4(Baseline.self, BFloat16Format.self, $0) },
     indexerLogits: { indexerLogits(Baseline.self, $0) },
-    finishIndexerLogits: { finishIndexerLogits(sums: $0, scales: $1, out: $2, count: $3) },
+    finishIndexerLogits: { finishIndexerLogits(Baseline.self, sums: $0, scales: $1, out: $2, count: $3) },
     packIndexerHead: { packIndexerHead($0, to: $1, lane: $2, width: $3, depth: $4) },
     decodeIndexerE4M3: { decodeIndexerE4M3(Baseline.self, $0) },
     decodeIndexerFloat4: { decodeIndexerFloat4(Baseline.self, $0) },
