@@ -76,14 +76,18 @@ func attentionScores<I: InstructionSet>(_: I.Type, _ g: AttentionArguments) {
         let isTileOfFour = t &+ 4 <= g.keyCount
         var row = 0
         while row < g.rowCount {
-            let isTileOfThree = g.rowCount &- row >= 3
-            switch (isTileOfFour, isTileOfThree) {
-            case (true, true): scoreTile(I.self, DotTile<4, 3>.self, g, row, t)
-            case (true, false): scoreTile(I.self, DotTile<4, 1>.self, g, row, t)
-            case (false, true): scoreTile(I.self, DotTile<1, 3>.self, g, row, t)
-            case (false, false): scoreTile(I.self, DotTile<1, 1>.self, g, row, t)
+            // Two and two instead of three and one.
+            let rest = g.rowCount &- row
+            let rows = rest == 4 ? 2 : min(3, rest)
+            switch (isTileOfFour, rows) {
+            case (true, 3): scoreTile(I.self, DotTile<4, 3>.self, g, row, t)
+            case (true, 2): scoreTile(I.self, DotTile<4, 2>.self, g, row, t)
+            case (true, _): scoreTile(I.self, DotTile<4, 1>.self, g, row, t)
+            case (false, 3): scoreTile(I.self, DotTile<1, 3>.self, g, row, t)
+            case (false, 2): scoreTile(I.self, DotTile<1, 2>.self, g, row, t)
+            case (false, _): scoreTile(I.self, DotTile<1, 1>.self, g, row, t)
             }
-            row &+= isTileOfThree ? 3 : 1
+            row &+= rows
         }
         t &+= isTileOfFour ? 4 : 1
     }
@@ -93,15 +97,14 @@ func attentionScores<I: InstructionSet>(_: I.Type, _ g: AttentionArguments) {
 func scoreTile<I: InstructionSet, let R: Int, let M: Int>(
     _: I.Type, _: DotTile<R, M>.Type, _ g: AttentionArguments, _ row: Int, _ t: Int
 ) {
-    var sums = DotTile<R, M>.zero
-    DotTile<R, M>.accumulate(
-        I.self, Float32Format.self, &sums, a: g.queries + row &* g.queryStride, aStride: g.queryStride,
-        w: UnsafeRawPointer(g.keys + t &* g.keyStride), wStride: g.keyStride &* 4, count: g.keyWidth)
     let out = g.scores + (row &* attentionBlockSize &+ t)
     for m in 0..<M {
         for r in 0..<R { out[m &* attentionBlockSize &+ r] = 0 }
     }
-    DotTile<R, M>.add(I.self, sums, times: 1, to: out, outStride: attentionBlockSize)
+    var block = DotBlockArguments(
+        a: g.queries + row &* g.queryStride, aStride: g.queryStride, rowCount: M, b: g.keys + t &* g.keyStride,
+        bStride: g.keyStride, outputCount: R, count: g.keyWidth, factor: 1, out: out, outStride: attentionBlockSize)
+    dotBlockTile(I.self, DotTile<R, M>.self, block, 0, 0)
 }
 
 /// Turns a row of scores into weights relative to the new running maximum, and rescales what was summed before.

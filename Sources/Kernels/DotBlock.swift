@@ -2,8 +2,8 @@
 
 /// out[m, n] += factor · Σₖ a[m, k] · b[n, k] over one chunk of the summed dimension: the arguments of `dotBlock`.
 ///
-/// Both operands are floats with k contiguous, decoded and scaled by the caller (`decode`). Calls for consecutive chunks
-/// of at most `linearChunk` elements, in ascending order, make the same bits as `linear`.
+/// Both operands are floats with k contiguous, decoded and scaled by the caller. Calls for consecutive chunks of at most
+/// `linearChunk` elements, in ascending order, make the same bits as `linear`.
 public struct DotBlockArguments {
     /// [rowCount, count], rows `aStride` floats apart.
     public var a: UnsafePointer<Float>
@@ -76,8 +76,8 @@ func dotBlockTile<I: InstructionSet, let R: Int, let M: Int>(
     DotTile<R, M>.add(I.self, sums, times: g.factor, to: g.out + (m &* g.outStride &+ n), outStride: g.outStride)
 }
 
-/// As `dotBlockTile` for a count that is no multiple of a group. The tail's loops keep the accumulators in memory, which
-/// is why whole groups do without.
+/// As `dotBlockTile` for a count that is no multiple of a group. The tail's loops keep the accumulators in memory,
+/// which is why whole groups do without.
 @inlinable @inline(never)
 func dotBlockRaggedTile<I: InstructionSet, let R: Int, let M: Int>(
     _: I.Type, _: DotTile<R, M>.Type, _ g: DotBlockArguments, _ n: Int, _ m: Int

@@ -46,21 +46,34 @@ public func outerProduct<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointe
         let width = min(g.columnCount &- n, 16)
         var m = 0
         while m < g.rowCount {
-            let rows = g.rowCount &- m
-            if width == 16 {
-                if rows >= 6 {
-                    outerTile(I.self, OuterTile<6>.self, g, m, n)
-                    m &+= 6
-                } else {
-                    outerTile(I.self, OuterTile<1>.self, g, m, n)
-                    m &+= 1
-                }
-            } else {
+            guard width == 16 else {
                 outerEdge(I.self, g, m, n, width)
                 m &+= 1
+                continue
             }
+            // Few rows have too few sums to hide the latency of an addition: the last ones are spread evenly.
+            let rest = g.rowCount &- m
+            switch rest {
+            case 1: outerTile(I.self, OuterTile<1>.self, g, m, n)
+            case 2: outerTile(I.self, OuterTile<2>.self, g, m, n)
+            case 3: outerTile(I.self, OuterTile<3>.self, g, m, n)
+            case 4, 7, 8: outerTile(I.self, OuterTile<4>.self, g, m, n)
+            case 5, 9, 10: outerTile(I.self, OuterTile<5>.self, g, m, n)
+            default: outerTile(I.self, OuterTile<6>.self, g, m, n)
+            }
+            m &+= outerTileRows(rest)
         }
         n &+= width
+    }
+}
+
+/// Rows of the tile that `outerProduct` uses where `rest` are left.
+@inlinable @inline(__always)
+func outerTileRows(_ rest: Int) -> Int {
+    switch rest {
+    case 7, 8: 4
+    case 9, 10: 5
+    default: min(rest, 6)
     }
 }
 

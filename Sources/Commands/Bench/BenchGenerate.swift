@@ -13,10 +13,9 @@ struct BenchGenerate: ParsableCommand {
         abstract: "Measure prefill and decode of one sequence, beside the machine's limits.",
         discussion: """
             Without --model, a random FP8 checkpoint of the configuration is written once into --output, by \
-            default \
-            under ~/.cache/fathom, and kept. The prefill limit is the operations of the prompt at the \
-            measured \
-            multiply-add peak; the decode limit the bytes of one step at the read bandwidth, which is sampled between the steps.
+            default under ~/.cache/fathom, and kept. The prefill limit is the operations of the prompt at the \
+            measured multiply-add peak; the decode limit the bytes of one step at the read bandwidth, which is \
+            sampled between the steps.
 
             EXAMPLES
               fathom bench generate

@@ -140,7 +140,8 @@ struct ModelWeights {
     ///   - headFormat: how the embedding and the head are held; what is not as stored is computed here, on `context`.
     ///   - progress: called after each layer with layers done and layers in all.
     init(
-        reader: CheckpointReader, headFormat: DeepSeekExecutor.HeadFormat, on context: ComputeContext, progress: ((Int, Int) -> Void)?
+        reader: CheckpointReader, headFormat: DeepSeekExecutor.HeadFormat, on context: ComputeContext,
+        progress: ((Int, Int) -> Void)?
     ) throws(FathomError) {
         let c = reader.configuration
         func vocabularyWeight(_ name: String) throws(FathomError) -> StoredWeight {

@@ -71,6 +71,7 @@ final class StoredWeight: Sendable {
             matrix.baseAddress, element: element, rowCount: matrix.outputCount, columnCount: matrix.inputCount)
         let quantized = try quantizeFloat8(rows, granularity: .perBlock(), on: context)
         let codes = quantized.codes
+        // SAFETY: the view keeps the codes alive.
         let view = TensorView(
             name: matrix.tensor.name, scalarType: .float8E4M3, shape: [matrix.outputCount, matrix.inputCount],
             baseAddress: UnsafeRawPointer(codes.baseAddress), sourcePath: matrix.tensor.sourcePath, owner: codes)

@@ -32,7 +32,7 @@ public func attend(
     }
     context.team.run(taskCount: schedule.items.count) { task, worker in
         let item = schedule.items[task]
-        var tile = AttentionTile(
+        let tile = AttentionTile(
             request: requests[item.request], item: item, shape: shape, cache: cache, kernels: context.kernels,
             scratch: context.scratch(of: worker))
         for partition in item.partitions {
@@ -48,11 +48,11 @@ private func attendSplit(
     _ requests: [AttentionRequest], _ schedule: AttentionSchedule, _ shape: AttentionShape,
     _ cache: LatentCacheLayer, _ context: ComputeContext
 ) throws(FathomError) {
-    let slot = AttentionSchedule.maximumRows * (shape.valueWidth + 2)
+    let slot = AttentionSums.floatCount(rowCount: AttentionSchedule.maximumRows, valueWidth: shape.valueWidth)
     let sums = try AlignedBuffer<Float>(count: schedule.items.count * slot, purpose: "attention partitions")
     context.team.run(taskCount: schedule.items.count) { task, worker in
         let item = schedule.items[task]
-        var tile = AttentionTile(
+        let tile = AttentionTile(
             request: requests[item.request], item: item, shape: shape, cache: cache, kernels: context.kernels,
             scratch: context.scratch(of: worker))
         tile.sum(partition: item.partitions.lowerBound)
@@ -64,12 +64,11 @@ private func attendSplit(
         let first = heads[task]
         let end = task + 1 < heads.count ? heads[task + 1] : schedule.items.count
         let item = schedule.items[first]
-        var tile = AttentionTile(
+        let tile = AttentionTile(
             request: requests[item.request], item: item, shape: shape, cache: cache, kernels: context.kernels,
             scratch: context.scratch(of: worker))
         for index in first..<end {
-            tile.loadPartition(from: sums.baseAddress + index * slot)
-            tile.combine()
+            tile.combine(storedAt: sums.baseAddress + index * slot)
         }
         tile.finish()
     }

@@ -14,25 +14,18 @@ struct AttentionTile {
     private let rowCount: Int
 
     // Scratch, see `scratchCount`.
-    private let partition: Sums
-    private let total: Sums
+    private let partition: AttentionSums
+    private let total: AttentionSums
     private let queries: UnsafeMutablePointer<Float>
     private let keys: UnsafeMutablePointer<Float>
     private let scores: UnsafeMutablePointer<Float>
     private let limits: UnsafeMutablePointer<Int32>
 
-    /// Maximum, sum and output of each row.
-    private struct Sums {
-        var maxima: UnsafeMutablePointer<Float>
-        var sums: UnsafeMutablePointer<Float>
-        var out: UnsafeMutablePointer<Float>
-    }
-
     /// Floats of scratch that a tile needs.
     static func scratchCount(rowWidth: Int, valueWidth: Int) -> Int {
         let rows = AttentionSchedule.maximumRows
-        return 2 * rows * (2 + valueWidth) + rows * (rowWidth + attentionBlockSize + 1)
-            + attentionBlockSize * rowWidth
+        return 2 * AttentionSums.floatCount(rowCount: rows, valueWidth: valueWidth)
+            + rows * (rowWidth + attentionBlockSize + 1) + attentionBlockSize * rowWidth
     }
 
     init(
@@ -52,21 +45,16 @@ struct AttentionTile {
             defer { next += count }
             return next
         }
-        partition = Sums(maxima: take(rows), sums: take(rows), out: take(rows * shape.valueWidth))
-        total = Sums(maxima: take(rows), sums: take(rows), out: take(rows * shape.valueWidth))
+        let sumCount = AttentionSums.floatCount(rowCount: rowCount, valueWidth: shape.valueWidth)
+        partition = AttentionSums(rowCount: rowCount, valueWidth: shape.valueWidth, memory: take(sumCount))
+        total = AttentionSums(rowCount: rowCount, valueWidth: shape.valueWidth, memory: take(sumCount))
         queries = take(rows * shape.rowWidth)
         keys = take(attentionBlockSize * shape.rowWidth)
         scores = take(rows * attentionBlockSize)
         // SAFETY: an Int32 has the size and alignment of a Float.
         limits = UnsafeMutableRawPointer(take(rows)).bindMemory(to: Int32.self, capacity: rows)
-        clear(total)
+        total.clear()
         gatherQueries()
-    }
-
-    private func clear(_ sums: Sums) {
-        sums.maxima.update(repeating: -.infinity, count: rowCount)
-        sums.sums.update(repeating: 0, count: rowCount)
-        sums.out.update(repeating: 0, count: rowCount * shape.valueWidth)
     }
 
     /// Puts the tile's queries side by side; heads of one token are a slice of the request's.
@@ -79,8 +67,8 @@ struct AttentionTile {
     }
 
     /// Sums one partition of the cache into the partition's set.
-    mutating func sum(partition index: Int) {
-        clear(partition)
+    func sum(partition index: Int) {
+        partition.clear()
         let visible = request.firstPosition + item.tokens.upperBound
         let end = min((index + 1) * partitionSize, visible)
         for first in stride(from: index * partitionSize, to: end, by: attentionBlockSize) {
@@ -113,12 +101,13 @@ struct AttentionTile {
     }
 
     /// Folds the partition's set into the total.
-    mutating func combine() {
-        for row in 0..<rowCount {
-            kernels.mergeAttention(
-                total.maxima + row, total.sums + row, total.out + row * shape.valueWidth, partition.maxima[row],
-                partition.sums[row], partition.out + row * shape.valueWidth, shape.valueWidth)
-        }
+    func combine() {
+        total.merge(partition, kernels)
+    }
+
+    /// Folds a partition that `storePartition` wrote for the same rows into the total.
+    func combine(storedAt memory: UnsafeMutablePointer<Float>) {
+        total.merge(AttentionSums(rowCount: rowCount, valueWidth: shape.valueWidth, memory: memory), kernels)
     }
 
     /// Writes the total, divided by its sums, to the request's results.
@@ -126,24 +115,13 @@ struct AttentionTile {
         for row in 0..<rowCount {
             let token = item.tokens.lowerBound + row / item.heads.count
             let head = item.heads.lowerBound + row % item.heads.count
-            let out = request.out + (token * shape.headCount + head) * shape.valueWidth
-            let source = total.out + row * shape.valueWidth
-            let factor = 1 / total.sums[row]
-            for column in 0..<shape.valueWidth { out[column] = source[column] * factor }
+            total.finish(row: row, to: request.out + (token * shape.headCount + head) * shape.valueWidth)
         }
     }
 
-    /// Copies the partition's set to `slot`: maxima, sums, outputs.
-    func storePartition(to slot: UnsafeMutablePointer<Float>) {
-        slot.update(from: partition.maxima, count: rowCount)
-        (slot + rowCount).update(from: partition.sums, count: rowCount)
-        (slot + 2 * rowCount).update(from: partition.out, count: rowCount * shape.valueWidth)
-    }
-
-    /// The opposite of `storePartition`.
-    mutating func loadPartition(from slot: UnsafeMutablePointer<Float>) {
-        partition.maxima.update(from: slot, count: rowCount)
-        partition.sums.update(from: slot + rowCount, count: rowCount)
-        partition.out.update(from: slot + 2 * rowCount, count: rowCount * shape.valueWidth)
+    /// Copies the partition's set to `memory`.
+    func storePartition(to memory: UnsafeMutablePointer<Float>) {
+        let count = AttentionSums.floatCount(rowCount: rowCount, valueWidth: shape.valueWidth)
+        memory.update(from: partition.maxima, count: count)
     }
 }
