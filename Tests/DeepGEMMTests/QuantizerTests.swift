@@ -182,6 +182,36 @@ struct QuantizerTests {
         }
     }
 
+    @Test(
+        "With scale 1, every exponent and every tie is rounded as the scalar formats do",
+        arguments: QuantizedMatrix.Format.allCases)
+    func sweep(format: QuantizedMatrix.Format) throws {
+        // The first number makes the scale exactly 1.
+        var values: [Float] = [format.largest]
+        for upper in UInt32(0)..<65536 {
+            for low: UInt32 in [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF] {
+                let x = Float(bitPattern: upper << 16 | low)
+                if abs(x) <= format.largest || (x.isNaN && format == .float8E4M3) { values.append(x) }
+            }
+        }
+        let memory = GuardedBuffer<Float>(values)
+        let input = try FloatRows(memory.start, element: .float32, rowCount: 1, columnCount: values.count)
+        let row = ScaleGranularity.perToken(values.count)
+        for level in InstructionSetLevel.available {
+            let context = try ComputeContext(threadCount: 1, level: level)
+            let found =
+                format == .float8E4M3
+                ? try quantizeFloat8(input, granularity: row, on: context)
+                : try quantizeFloat4(input, granularity: row, on: context)
+            #expect(found.scales.array == [1])
+            for (x, code) in zip(values, elementCodes(found)) {
+                let wanted =
+                    format == .float8E4M3 ? Float8E4M3(x).bitPattern : Float4E2M1(x).bitPattern
+                if code != wanted { Issue.record("\(level): \(x) became \(code), not \(wanted)") }
+            }
+        }
+    }
+
     @Test("The kernels write a strip's codes and scales and nothing else", arguments: QuantizerCase.all)
     func canaries(_ test: QuantizerCase) throws {
         let rows = min(test.rows, test.granularity.rows)
