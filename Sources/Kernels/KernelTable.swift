@@ -24,6 +24,30 @@ public struct KernelTable: Sendable {
     public let decodeFloat16: DecodeKernel
     public let decodeFloat8E4M3: DecodeKernel
 
+    /// `decodeFloat4`.
+    public let decodeFloat4: DecodeKernel
+
+    // Quantisers for each input format: `quantizeE4M3`, `quantizeFloat4`.
+    public let quantizeE4M3Float32: @Sendable (UnsafePointer<QuantizeArguments>) -> Void
+    public let quantizeE4M3BFloat16: @Sendable (UnsafePointer<QuantizeArguments>) -> Void
+    public let quantizeFloat4Float32: @Sendable (UnsafePointer<QuantizeArguments>) -> Void
+    public let quantizeFloat4BFloat16: @Sendable (UnsafePointer<QuantizeArguments>) -> Void
+
+    // The indexer: `indexerLogits`, `finishIndexerLogits`, `packIndexerHead`, `decodeIndexerE4M3`, …
+    public let indexerLogits: @Sendable (UnsafePointer<IndexerLogitsArguments>) -> Void
+    public let finishIndexerLogits:
+        @Sendable (
+            _ sums: UnsafePointer<Float>, _ scales: UnsafePointer<Float>?, _ out: UnsafeMutablePointer<Float>,
+            _ count: Int
+        ) -> Void
+    public let packIndexerHead:
+        @Sendable (
+            _ head: UnsafePointer<Float>, _ panel: UnsafeMutablePointer<Float>, _ lane: Int, _ width: Int,
+            _ depth: Int
+        ) -> Void
+    public let decodeIndexerE4M3: @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void
+    public let decodeIndexerFloat4: @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void
+
     public let dotBlock: @Sendable (UnsafePointer<DotBlockArguments>) -> Void
     public let outerProduct: @Sendable (UnsafePointer<OuterProductArguments>) -> Void
     public let attentionBlock: @Sendable (UnsafePointer<AttentionArguments>) -> Void
@@ -65,6 +89,20 @@ public struct KernelTable: Sendable {
         linearFloat16: @escaping LinearKernel, linearFloat8E4M3: @escaping LinearKernel,
         decodeBFloat16: @escaping DecodeKernel, decodeFloat16: @escaping DecodeKernel,
         decodeFloat8E4M3: @escaping DecodeKernel,
+        decodeFloat4: @escaping DecodeKernel,
+        quantizeE4M3Float32: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
+        quantizeE4M3BFloat16: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
+        quantizeFloat4Float32: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
+        quantizeFloat4BFloat16: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
+        indexerLogits: @escaping @Sendable (UnsafePointer<IndexerLogitsArguments>) -> Void,
+        finishIndexerLogits:
+            @escaping @Sendable (
+                UnsafePointer<Float>, UnsafePointer<Float>?, UnsafeMutablePointer<Float>, Int
+            ) -> Void,
+        packIndexerHead:
+            @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Int, Int) -> Void,
+        decodeIndexerE4M3: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
+        decodeIndexerFloat4: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
         dotBlock: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void,
         outerProduct: @escaping @Sendable (UnsafePointer<OuterProductArguments>) -> Void,
         attentionBlock: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
@@ -96,6 +134,16 @@ public struct KernelTable: Sendable {
         self.decodeBFloat16 = decodeBFloat16
         self.decodeFloat16 = decodeFloat16
         self.decodeFloat8E4M3 = decodeFloat8E4M3
+        self.decodeFloat4 = decodeFloat4
+        self.quantizeE4M3Float32 = quantizeE4M3Float32
+        self.quantizeE4M3BFloat16 = quantizeE4M3BFloat16
+        self.quantizeFloat4Float32 = quantizeFloat4Float32
+        self.quantizeFloat4BFloat16 = quantizeFloat4BFloat16
+        self.indexerLogits = indexerLogits
+        self.finishIndexerLogits = finishIndexerLogits
+        self.packIndexerHead = packIndexerHead
+        self.decodeIndexerE4M3 = decodeIndexerE4M3
+        self.decodeIndexerFloat4 = decodeIndexerFloat4
         self.dotBlock = dotBlock
         self.outerProduct = outerProduct
         self.attentionBlock = attentionBlock
