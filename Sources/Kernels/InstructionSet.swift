@@ -15,9 +15,20 @@ public protocol InstructionSet {
     static func horizontalSums(
         _ a: SIMD8<Float>, _ b: SIMD8<Float>, _ c: SIMD8<Float>, _ d: SIMD8<Float>
     ) -> SIMD4<Float>
+
+    /// Makes rows of the columns of eight by eight numbers.
+    static func transpose(_ square: inout InlineArray<8, SIMD8<Float>>)
 }
 
 extension InstructionSet {
+    @inlinable @inline(__always)
+    public static func transpose(_ square: inout InlineArray<8, SIMD8<Float>>) {
+        let source = square
+        for row in 0..<8 {
+            for column in 0..<8 { square[row][column] = source[column][row] }
+        }
+    }
+
     @inlinable @inline(__always)
     public static func horizontalSums(
         _ a: SIMD8<Float>, _ b: SIMD8<Float>, _ c: SIMD8<Float>, _ d: SIMD8<Float>

@@ -27,6 +27,14 @@ public struct KernelTable: Sendable {
     /// `decodeFloat4`.
     public let decodeFloat4: DecodeKernel
 
+    // Blocks of operands as floats with K contiguous, for each stored format: `pack`; and `scalePacked`.
+    public let packFloat32: @Sendable (UnsafePointer<PackArguments>) -> Void
+    public let packBFloat16: @Sendable (UnsafePointer<PackArguments>) -> Void
+    public let packFloat16: @Sendable (UnsafePointer<PackArguments>) -> Void
+    public let packFloat8E4M3: @Sendable (UnsafePointer<PackArguments>) -> Void
+    public let packFloat4E2M1: @Sendable (UnsafePointer<PackArguments>) -> Void
+    public let scalePacked: @Sendable (UnsafePointer<ScaleArguments>) -> Void
+
     // Quantisers for each input format: `quantizeE4M3`, `quantizeFloat4`.
     public let quantizeE4M3Float32: @Sendable (UnsafePointer<QuantizeArguments>) -> Void
     public let quantizeE4M3BFloat16: @Sendable (UnsafePointer<QuantizeArguments>) -> Void
@@ -94,6 +102,12 @@ public struct KernelTable: Sendable {
         decodeBFloat16: @escaping DecodeKernel, decodeFloat16: @escaping DecodeKernel,
         decodeFloat8E4M3: @escaping DecodeKernel,
         decodeFloat4: @escaping DecodeKernel,
+        packFloat32: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
+        packBFloat16: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
+        packFloat16: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
+        packFloat8E4M3: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
+        packFloat4E2M1: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
+        scalePacked: @escaping @Sendable (UnsafePointer<ScaleArguments>) -> Void,
         quantizeE4M3Float32: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
         quantizeE4M3BFloat16: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
         quantizeFloat4Float32: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
@@ -141,6 +155,12 @@ public struct KernelTable: Sendable {
         self.decodeFloat16 = decodeFloat16
         self.decodeFloat8E4M3 = decodeFloat8E4M3
         self.decodeFloat4 = decodeFloat4
+        self.packFloat32 = packFloat32
+        self.packBFloat16 = packBFloat16
+        self.packFloat16 = packFloat16
+        self.packFloat8E4M3 = packFloat8E4M3
+        self.packFloat4E2M1 = packFloat4E2M1
+        self.scalePacked = scalePacked
         self.quantizeE4M3Float32 = quantizeE4M3Float32
         self.quantizeE4M3BFloat16 = quantizeE4M3BFloat16
         self.quantizeFloat4Float32 = quantizeFloat4Float32

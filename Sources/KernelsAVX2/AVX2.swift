@@ -25,4 +25,9 @@ public enum AVX2: InstructionSet {
     ) -> SIMD4<Float> {
         fathom_horizontal_sums(a, b, c, d)
     }
+
+    @inline(__always)
+    public static func transpose(_ square: inout InlineArray<8, SIMD8<Float>>) {
+        withUnsafeMutableBytes(of: &square) { fathom_transpose($0.baseAddress) }
+    }
 }

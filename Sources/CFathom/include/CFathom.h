@@ -80,6 +80,36 @@ static inline fathom_float4 fathom_horizontal_sums(fathom_float8 a, fathom_float
                          __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
     return __builtin_shufflevector(sums, sums, 0, 1, 2, 3) + __builtin_shufflevector(sums, sums, 4, 5, 6, 7);
 }
+
+#define FATHOM_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define FATHOM_HIGH(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define FATHOM_LOW_PAIRS(a, b) __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define FATHOM_HIGH_PAIRS(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+
+/// Transposes eight by eight numbers at `square`, row after row. In C for the same reason.
+static inline void fathom_transpose(void *square) {
+    fathom_float8 v[8], pairs[8], fours[8];
+    __builtin_memcpy(v, square, sizeof v);
+    for (int i = 0; i < 4; i++) {
+        pairs[2 * i] = FATHOM_LOW(v[2 * i], v[2 * i + 1]);
+        pairs[2 * i + 1] = FATHOM_HIGH(v[2 * i], v[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        fours[4 * i] = FATHOM_LOW_PAIRS(pairs[4 * i], pairs[4 * i + 2]);
+        fours[4 * i + 1] = FATHOM_HIGH_PAIRS(pairs[4 * i], pairs[4 * i + 2]);
+        fours[4 * i + 2] = FATHOM_LOW_PAIRS(pairs[4 * i + 1], pairs[4 * i + 3]);
+        fours[4 * i + 3] = FATHOM_HIGH_PAIRS(pairs[4 * i + 1], pairs[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        v[i] = __builtin_shufflevector(fours[i], fours[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        v[i + 4] = __builtin_shufflevector(fours[i], fours[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+    __builtin_memcpy(square, v, sizeof v);
+}
+#undef FATHOM_LOW
+#undef FATHOM_HIGH
+#undef FATHOM_LOW_PAIRS
+#undef FATHOM_HIGH_PAIRS
 #endif
 
 /// Whether the processor and the operating system both support AVX2, FMA and F16C.

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+
+internal import KernelDispatch
+internal import Kernels
+
+/// How one product is cut: the numbers that the driver uses. None of them changes a bit of the result.
+public struct GemmBlocking: Sendable, Hashable, Codable {
+    /// Who multiplies.
+    public enum Path: String, Sendable, Codable {
+        /// Few rows: B's codes go from memory through registers into the sums, once.
+        case direct
+        /// Blocks of B are decoded to floats once for many rows of A.
+        case panel
+    }
+
+    public var path: Path
+    /// Elements of K that are summed in vectors before they are added up: the same for every product.
+    public var chunk: Int
+    /// Rows of B that are decoded at a time; 0 on the direct path.
+    public var panelRows: Int
+    /// Rows of A that pass over the panel together; 0 on the direct path.
+    public var rowBlock: Int
+    /// Rows of D and columns of D in one task.
+    public var taskRows: Int
+    public var taskColumns: Int
+    public var rowTasks: Int
+    public var columnTasks: Int
+    public var taskCount: Int { rowTasks * columnTasks }
+}
+
+/// What the choice of a blocking depends on.
+struct GemmShape {
+    var rowCount: Int
+    /// Columns of D before `heads` spreads them: half of B's rows with a gate.
+    var columnCount: Int
+    var depth: Int
+    var hasGate = false
+    /// Whether B's codes can be multiplied as they lie; see `OperandSlice`.
+    var allowsDirect = true
+    /// Multiply-adds that one task should have at least so that every thread of the team is busy to the end.
+    var workPerTask = 0
+}
+
+/// Where a worker's scratch memory is divided.
+enum GemmScratch {
+    /// Floats from one packed row to the next; the excess keeps rows from falling on the same cache sets.
+    static var packedStride: Int { linearChunk + 16 }
+    static let panelRows = 128
+    static let rowBlock = 48
+    /// Columns of a task's sums on the panel path, a gate's twice.
+    static let tileColumns = 512
+    /// Floats from one row of sums to the next.
+    static let tileStride = tileColumns + 16
+    /// Rows that are packed at a time, whose scales fit the table.
+    static let packRows = 128
+    static var tableCount: Int { packRows * (linearChunk / 8 + 2) }
+    /// Two rows of sums in the epilogue, and the scales of one.
+    static let lineCount = 2 * directColumns + 64
+    static let directColumns = 2048
+    /// Floats of A that are packed at a time on the direct path.
+    static let directPackedCount = 1 << 18
+
+    /// Rows of a task on the panel path, at most: what remains of the scratch memory, in whole blocks.
+    static var taskRows: Int {
+        let fixed = (panelRows + rowBlock) * packedStride + tableCount + lineCount
+        let rows = (ComputeContext.scratchCount - fixed) / (packedStride + tileStride)
+        return rows / rowBlock * rowBlock
+    }
+
+    /// Floats that remain for scales on the direct path.
+    static var directTableCount: Int {
+        ComputeContext.scratchCount - linearScratchCount - directPackedCount - lineCount
+            - linearDirectRows * directColumns
+    }
+}
+
+extension GemmBlocking {
+    /// Work of a task in multiply-adds below which handing it out costs more than it saves.
+    static let minimumWork = 1 << 18
+
+    init(_ shape: GemmShape) {
+        let share = max(Self.minimumWork, shape.workPerTask)
+        if shape.allowsDirect, shape.rowCount <= linearDirectRows {
+            self.init(direct: shape, share: share)
+        } else {
+            self.init(panel: shape, share: share)
+        }
+    }
+
+    private init(direct shape: GemmShape, share: Int) {
+        path = .direct
+        chunk = linearChunk
+        panelRows = 0
+        rowBlock = 0
+        taskRows = max(1, shape.rowCount)
+        rowTasks = shape.rowCount > 0 ? 1 : 0
+        let limit = shape.hasGate ? GemmScratch.directColumns / 2 : GemmScratch.directColumns
+        // A weight is decoded once, and multiplied with four rows in the time that it takes to come.
+        let perColumn = max(1, shape.depth * max(1, shape.rowCount / 4)) * (shape.hasGate ? 2 : 1)
+        let wanted = min(max(share / perColumn, 1), limit)
+        taskColumns = min(limit, (wanted + 127) / 128 * 128)
+        columnTasks = (shape.columnCount + taskColumns - 1) / taskColumns
+    }
+
+    private init(panel shape: GemmShape, share: Int) {
+        path = .panel
+        chunk = linearChunk
+        panelRows = GemmScratch.panelRows
+        rowBlock = GemmScratch.rowBlock
+        let widest = shape.hasGate ? GemmScratch.tileColumns / 2 : GemmScratch.tileColumns
+        let sides = shape.hasGate ? 2 : 1
+        // As many rows as scratch holds, evenly; then as many columns as leave enough tasks.
+        rowTasks = (shape.rowCount + GemmScratch.taskRows - 1) / GemmScratch.taskRows
+        let even = rowTasks > 0 ? (shape.rowCount + rowTasks - 1) / rowTasks : 1
+        taskRows = (even + rowBlock - 1) / rowBlock * rowBlock
+        rowTasks = (shape.rowCount + taskRows - 1) / taskRows
+        let perColumn = max(1, min(taskRows, max(shape.rowCount, 1)) * shape.depth * sides)
+        let wanted = max(1, share / perColumn)
+        taskColumns = min(widest, (wanted + panelRows - 1) / panelRows * panelRows)
+        columnTasks = (shape.columnCount + taskColumns - 1) / taskColumns
+        // Still too few: fewer rows, although B is then decoded more often.
+        let total = shape.rowCount * shape.columnCount * sides * shape.depth
+        while taskRows > rowBlock, taskCount * 2 <= total / share {
+            taskRows = (taskRows / 2 + rowBlock - 1) / rowBlock * rowBlock
+            rowTasks = (shape.rowCount + taskRows - 1) / taskRows
+        }
+    }
+}

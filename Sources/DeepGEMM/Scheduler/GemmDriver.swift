@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+
+internal import KernelDispatch
+internal import Kernels
+internal import Workers
+
+/// Runs a group of products in one parallel region: the one driver of this module.
+///
+/// Each output is the sum of its products in an order that depends on K alone: chunks of `linearChunk` in ascending
+/// order, eight interleaved partial sums inside a chunk. So a row's bits do not depend on the other rows, the
+/// grouping, the number of threads, the blocking or the path that computed it.
+struct GemmDriver {
+    var problems: [GemmProblem]
+    var epilogue = Epilogue()
+    private var blockings: [GemmBlocking] = []
+    /// Tasks of the problems up to and including each one.
+    private var taskEnds: [Int] = []
+
+    init(_ problems: [GemmProblem], epilogue: Epilogue = Epilogue(), threadCount: Int) {
+        self.problems = problems.filter { $0.rowCount > 0 && !$0.outputs.isEmpty }
+        self.epilogue = epilogue
+        // Units of 2¹⁶ multiply-adds, so that sums of many products do not overflow.
+        let total = self.problems.reduce(0) { $0 + $1.work }
+        let share = threadCount == 1 ? total : total / (threadCount * 8)
+        blockings.reserveCapacity(self.problems.count)
+        taskEnds.reserveCapacity(self.problems.count)
+        var end = 0
+        for problem in self.problems {
+            let blocking = GemmBlocking(Self.shape(of: problem, epilogue, workPerTask: min(share, 1 << 40) << 16))
+            blockings.append(blocking)
+            end += blocking.taskCount
+            taskEnds.append(end)
+        }
+    }
+
+    /// What a problem's blocking depends on.
+    private static func shape(of problem: GemmProblem, _ epilogue: Epilogue, workPerTask: Int) -> GemmShape {
+        GemmShape(
+            rowCount: problem.rowCount, columnCount: epilogue.columnCount(outputs: problem.outputs.count),
+            depth: problem.depth * problem.segmentCount, hasGate: epilogue.gate, allowsDirect: allowsDirect(problem),
+            workPerTask: workPerTask)
+    }
+
+    /// Whether B can be multiplied as it lies, and its scales and A's packed rows fit the scratch memory.
+    private static func allowsDirect(_ problem: GemmProblem) -> Bool {
+        let b = problem.b
+        guard b.order == .kMajor, b.format != .float4E2M1 else { return false }
+        guard b.format == .float8E4M3 else { return b.scales == nil && directDepth(problem) > 0 }
+        return b.isCodeOrdered && directDepth(problem) > 0 && directTableCount(problem) <= GemmScratch.directTableCount
+    }
+
+    /// Elements of K that the direct path takes at a time: all that is left if A is read where it lies, else what fits
+    /// its packed rows in whole chunks and whole blocks of scales; 0 if nothing does.
+    static func directDepth(_ problem: GemmProblem) -> Int {
+        guard !problem.a.isPlainFloat else { return max(problem.depth, 1) }
+        let room = GemmScratch.directPackedCount / max(1, problem.rowCount) / linearChunk * linearChunk
+        if problem.depth <= room - elementGroup { return max(problem.depth, 1) }
+        guard let width = problem.b.scales?.granularity.columns else { return room }
+        var depth = room
+        while depth > 0, depth % width != 0 { depth -= linearChunk }
+        return depth
+    }
+
+    /// Scales of B that a task of the direct path gathers, at most.
+    private static func directTableCount(_ problem: GemmProblem) -> Int {
+        guard let granularity = problem.b.scales?.granularity else { return 1 }
+        let rows = min(problem.outputs.count, GemmScratch.directColumns) / granularity.rows + 2
+        return rows * ceilDivide(problem.depth, granularity.columns)
+    }
+
+    /// Computes all of it.
+    func run(on context: ComputeContext) {
+        let count = taskEnds.last ?? 0
+        // The team counts tasks up to 2²⁰.
+        let bundle = max(1, ceilDivide(count, 1 << 19))
+        context.team.run(taskCount: ceilDivide(count, bundle)) { index, worker in
+            let scratch = context.scratch(of: worker)
+            for task in index * bundle..<min((index + 1) * bundle, count) {
+                run(task, context.kernels, scratch)
+            }
+        }
+    }
+
+    private func run(_ task: Int, _ kernels: KernelTable, _ scratch: UnsafeMutablePointer<Float>) {
+        // The first problem whose tasks end behind this one.
+        var low = 0
+        var high = taskEnds.count - 1
+        while low < high {
+            let middle = (low + high) / 2
+            if taskEnds[middle] > task { high = middle } else { low = middle + 1 }
+        }
+        let blocking = blockings[low]
+        let local = task - (taskEnds[low] - blocking.taskCount)
+        let (column, row) = local.quotientAndRemainder(dividingBy: blocking.rowTasks)
+        let problem = problems[low]
+        let columnCount = epilogue.columnCount(outputs: problem.outputs.count)
+        let tile = GemmTile(
+            problem: problem, epilogue: epilogue, kernels: kernels,
+            rows: row * blocking.taskRows..<min((row + 1) * blocking.taskRows, problem.rowCount),
+            columns: column * blocking.taskColumns..<min((column + 1) * blocking.taskColumns, columnCount))
+        switch blocking.path {
+        case .direct: tile.runDirect(scratch)
+        case .panel: tile.runPanels(blocking, scratch)
+        }
+    }
+}

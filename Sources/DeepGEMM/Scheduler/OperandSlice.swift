@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+
+internal import KernelDispatch
+internal import Kernels
+internal import LowPrecision
+
+// SAFETY: In this file addresses are computed from strides that `MatrixOperand` was checked for; nothing is kept.
+
+/// A part of an operand with its places as byte addresses: what tasks read.
+struct OperandSlice {
+    var base: UnsafeRawPointer
+    var format: MatrixOperand.Format
+    var order: MatrixOperand.Order
+    /// Bytes from one row (K-major) or one K index (MN-major) to the next.
+    var stride: Int
+    /// Row 0 of the slice, as a row at `base`.
+    var firstRow = 0
+    var scales: ScaleSlice?
+    /// Bytes from one matrix to the next where several are summed.
+    var segmentStride = 0
+
+    init(_ operand: MatrixOperand, group: Int = 0) {
+        let bits = operand.format.bitCount
+        base = operand.baseAddress + group * operand.groupStride * bits / 8
+        format = operand.format
+        order = operand.order
+        stride = operand.stride * bits / 8
+        scales = operand.scales.map { ScaleSlice($0, group: group) }
+        segmentStride = operand.groupStride * bits / 8
+    }
+
+    /// Whether each K index is next to the following one as a float: nothing to be packed for the direct path.
+    var isPlainFloat: Bool {
+        format == .float32 && order == .kMajor && scales == nil && stride % 4 == 0
+            && UInt(bitPattern: base) % 4 == 0 && segmentStride % 4 == 0
+    }
+
+    /// Whether, as B, its scales multiply A instead: FP8 with a scale for whole blocks of eight rows, or none. Then the
+    /// codes are also taken in the order of FP8's groups, as the direct kernel reads them.
+    var isCodeOrdered: Bool {
+        format == .float8E4M3 && (scales.map { $0.granularity.rows % 8 == 0 } ?? true)
+    }
+
+    /// Where element (row, k) lies; k is a multiple of 8.
+    func address(row: Int, k: Int, segment: Int = 0) -> UnsafeRawPointer {
+        let (inner, outer) = order == .kMajor ? (k, firstRow + row) : (firstRow + row, k)
+        return base + (segment * segmentStride + outer * stride + inner * format.bitCount / 8)
+    }
+
+    /// Packs rows × K indices; `table` has room for the scales of these rows.
+    func pack(
+        rows: Range<Int>, columns: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>, outStride: Int,
+        table: UnsafeMutablePointer<Float>, usesScales: Bool, isRaw: Bool, interleaves: Bool, _ kernels: KernelTable
+    ) {
+        var arguments = PackArguments(
+            source: address(row: rows.lowerBound, k: columns.lowerBound, segment: segment), stride: stride,
+            rowsAreContiguous: order == .mnMajor,
+            firstNibble: order == .mnMajor ? (firstRow + rows.lowerBound) & 1 : 0, rowCount: rows.count,
+            count: columns.count, scales: nil, scaleStride: 0, blockColumns: 1 << 40, firstColumn: 0, isRaw: isRaw,
+            interleaves: interleaves, out: out, outStride: outStride)
+        if usesScales, let scales {
+            let width = scales.granularity.columns
+            let blocks = columns.lowerBound / width..<(columns.upperBound + width - 1) / width
+            scales.gather(
+                rows: firstRow + rows.lowerBound..<firstRow + rows.upperBound, blocks: blocks, segment: segment,
+                into: table)
+            arguments.scales = UnsafePointer(table)
+            arguments.scaleStride = blocks.count
+            arguments.blockColumns = width
+            arguments.firstColumn = columns.lowerBound % width
+        }
+        switch format {
+        case .float32: kernels.packFloat32(&arguments)
+        case .bfloat16: kernels.packBFloat16(&arguments)
+        case .float16: kernels.packFloat16(&arguments)
+        case .float8E4M3: kernels.packFloat8E4M3(&arguments)
+        case .float4E2M1: kernels.packFloat4E2M1(&arguments)
+        }
+    }
+}
+
+/// The scales of an operand slice.
+struct ScaleSlice {
+    var base: UnsafeRawPointer
+    var encoding: BlockScales.Encoding
+    var granularity: ScaleGranularity
+    /// Bytes from one row block to the next, and from one K block (or word of four) to the next.
+    var rowStride: Int
+    var blockStride: Int
+    /// Bytes from one matrix to the next where several are summed.
+    var segmentStride: Int
+
+    init(_ scales: BlockScales, group: Int) {
+        let unit = scales.unitByteCount
+        base = scales.baseAddress + group * scales.groupStride * unit
+        encoding = scales.encoding
+        granularity = scales.granularity
+        rowStride = scales.rowStride * unit
+        blockStride = scales.blockStride * unit
+        segmentStride = scales.groupStride * unit
+    }
+
+    /// One scale.
+    func scale(rowBlock: Int, block: Int, segment: Int) -> Float {
+        let row = base + (segment * segmentStride + rowBlock * rowStride)
+        switch encoding {
+        case .float32: return (row + block * blockStride).loadUnaligned(as: Float.self)
+        case .ue8m0:
+            return Float(UE8M0(bitPattern: (row + block * blockStride).loadUnaligned(as: UInt8.self)))
+        case .packedUE8M0:
+            let byte = row + ((block >> 2) * blockStride + (block & 3))
+            return Float(UE8M0(bitPattern: byte.loadUnaligned(as: UInt8.self)))
+        }
+    }
+
+    /// Writes the scales of `blocks`, side by side, for each of the rows.
+    func gather(rows: Range<Int>, blocks: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>) {
+        var destination = out
+        for row in rows {
+            let rowBlock = row / granularity.rows
+            for block in blocks {
+                destination.pointee = scale(rowBlock: rowBlock, block: block, segment: segment)
+                destination += 1
+            }
+        }
+    }
+
+    /// The same for row blocks.
+    func gather(rowBlocks: Range<Int>, blocks: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>) {
+        var destination = out
+        for rowBlock in rowBlocks {
+            for block in blocks {
+                destination.pointee = scale(rowBlock: rowBlock, block: block, segment: segment)
+                destination += 1
+            }
+        }
+    }
+
+    /// Goes on to the next group of K, behind one of `depth` elements.
+    mutating func advance(depth: Int) {
+        let blocks = ceilDivide(depth, granularity.columns)
+        base += (encoding == .packedUE8M0 ? ceilDivide(blocks, 4) : blocks) * blockStride
+    }
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+
+/// A block of a stored matrix that is to become floats with K contiguous: the arguments of `pack`.
+///
+/// Each of the `rowCount` packed rows holds `count` numbers and then zeros up to a whole group of 32.
+public struct PackArguments {
+    /// Element (0, 0) of the block; for FP4 the byte that holds it.
+    public var source: UnsafeRawPointer
+    /// Bytes from one row to the next, or with `rowsAreContiguous` from one K index to the next.
+    public var stride: Int
+    /// Whether neighbours in memory are rows instead of K indices.
+    public var rowsAreContiguous: Bool
+    /// 1 if element (0, 0) is the upper half of its byte; FP4 only.
+    public var firstNibble: Int
+    public var rowCount: Int
+    public var count: Int
+    /// [rowCount, blocks of K] numbers to multiply by, or nil; rows `scaleStride` apart.
+    public var scales: UnsafePointer<Float>?
+    public var scaleStride: Int
+    /// Elements of K that share a scale, a multiple of 8, and the place of element 0 in its block, another.
+    public var blockColumns: Int
+    public var firstColumn: Int
+    /// Whether numbers stay too small by the square of FP8's `scaleBias`.
+    public var isRaw: Bool
+    /// Whether each group of 32 is put in the order of FP8's groups (`ElementFormat.isInterleaved`).
+    public var interleaves: Bool
+    /// Rows `outStride` floats apart, at least `count` rounded up to a group.
+    public var out: UnsafeMutablePointer<Float>
+    public var outStride: Int
+
+    public init(
+        source: UnsafeRawPointer, stride: Int, rowsAreContiguous: Bool, firstNibble: Int, rowCount: Int, count: Int,
+        scales: UnsafePointer<Float>?, scaleStride: Int, blockColumns: Int, firstColumn: Int, isRaw: Bool,
+        interleaves: Bool, out: UnsafeMutablePointer<Float>, outStride: Int
+    ) {
+        self.source = source
+        self.stride = stride
+        self.rowsAreContiguous = rowsAreContiguous
+        self.firstNibble = firstNibble
+        self.rowCount = rowCount
+        self.count = count
+        self.scales = scales
+        self.scaleStride = scaleStride
+        self.blockColumns = blockColumns
+        self.firstColumn = firstColumn
+        self.isRaw = isRaw
+        self.interleaves = interleaves
+        self.out = out
+        self.outStride = outStride
+    }
+}
+
+/// Packs a block of a matrix; see `PackArguments`. A number's bits depend on its own code and scale alone: the exact
+/// value, times the scale, rounded once.
+@inlinable @inline(__always)
+public func pack<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ arguments: UnsafePointer<PackArguments>) {
+    let g = arguments.pointee
+    if g.rowsAreContiguous {
+        packTransposed(I.self, F.self, g)
+    } else {
+        packRows(I.self, F.self, g)
+    }
+    let padded = (g.count &+ elementGroup &- 1) / elementGroup &* elementGroup
+    for row in 0..<g.rowCount {
+        let out = g.out + row &* g.outStride
+        var k = g.count
+        while k < padded {
+            out[k] = 0
+            k &+= 1
+        }
+        guard g.interleaves else { continue }
+        k = 0
+        while k < padded {
+            interleaveGroup(out + k)
+            k &+= elementGroup
+        }
+    }
+}
+
+/// Puts a group of 32 floats in the order of FP8's groups, in place.
+@inlinable @inline(__always)
+func interleaveGroup(_ group: UnsafeMutablePointer<Float>) {
+    let values = UnsafeRawPointer(group).loadUnaligned(as: SIMD32<Float>.self)
+    let even = values.evenHalf
+    let odd = values.oddHalf
+    store8(even.evenHalf, group)
+    store8(odd.evenHalf, group + 8)
+    store8(even.oddHalf, group + 16)
+    store8(odd.oddHalf, group + 24)
+}
+
+/// Rows whose K indices are neighbours.
+@inlinable @inline(__always)
+func packRows<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackArguments) {
+    for row in 0..<g.rowCount {
+        let source = g.source + row &* g.stride
+        let out = g.out + row &* g.outStride
+        guard let scales = g.scales else {
+            if F.bias == 1 || g.isRaw {
+                packRun(I.self, F.self, source, out, 0, g.count) { $0 }
+            } else {
+                packRun(I.self, F.self, source, out, 0, g.count) { $0 * F.bias }
+            }
+            continue
+        }
+        let rowScales = scales + row &* g.scaleStride
+        var k = 0
+        var block = 0
+        while k < g.count {
+            let end = min(g.count, (block &+ 1) &* g.blockColumns &- g.firstColumn)
+            let factor = SIMD8<Float>(repeating: rowScales[block])
+            if F.bias == 1 || g.isRaw {
+                packRun(I.self, F.self, source, out, k, end) { $0 * factor }
+            } else {
+                packRun(I.self, F.self, source, out, k, end) { $0 * F.bias * factor }
+            }
+            k = end
+            block &+= 1
+        }
+    }
+}
+
+/// Elements first ..< end of one row; `first` is a multiple of 8.
+@inlinable @inline(__always)
+func packRun<I: InstructionSet, F: PackFormat>(
+    _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ out: UnsafeMutablePointer<Float>, _ first: Int, _ end: Int,
+    _ scaled: (SIMD8<Float>) -> SIMD8<Float>
+) {
+    var k = first
+    while k &+ 8 <= end {
+        store8(scaled(F.packed8(I.self, source, at: k)), out + k)
+        k &+= 8
+    }
+    if k < end { store8(scaled(F.packed8(I.self, source, at: k, count: end &- k)), out + k, count: end &- k) }
+}
+
+/// K indices whose rows are neighbours: squares of eight by eight are transposed on the way.
+@inlinable @inline(__always)
+func packTransposed<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackArguments) {
+    var k = 0
+    while k < g.count {
+        let depth = min(8, g.count &- k)
+        let block = (g.firstColumn &+ k) / g.blockColumns
+        let source = g.source + k &* g.stride
+        var row = 0
+        while row < g.rowCount {
+            let width = min(8, g.rowCount &- row)
+            packSquare(
+                I.self, F.self, source, g.stride, at: g.firstNibble &+ row, width: width, depth: depth,
+                scales: g.scales.map { $0 + (row &* g.scaleStride &+ block) }, scaleStride: g.scaleStride,
+                isRaw: g.isRaw, out: g.out + (row &* g.outStride &+ k), outStride: g.outStride)
+            row &+= width
+        }
+        k &+= 8
+    }
+}
+
+/// `width` rows times `depth` K indices, at most eight of each; writes eight floats to each row.
+@inlinable @inline(__always)
+func packSquare<I: InstructionSet, F: PackFormat>(
+    _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ stride: Int, at element: Int, width: Int, depth: Int,
+    scales: UnsafePointer<Float>?, scaleStride: Int, isRaw: Bool, out: UnsafeMutablePointer<Float>, outStride: Int
+) {
+    var square = InlineArray<8, SIMD8<Float>>(repeating: SIMD8<Float>())
+    if width == 8 && depth == 8 {
+        for k in 0..<8 { square[k] = F.packed8(I.self, source + k &* stride, at: element) }
+    } else {
+        for k in 0..<depth { square[k] = F.packed8(I.self, source + k &* stride, at: element, count: width) }
+    }
+    I.transpose(&square)
+    let bias = F.bias == 1 || isRaw ? Float(1) : F.bias
+    if let scales {
+        for row in 0..<width {
+            store8(square[row] * bias * scales[row &* scaleStride], out + row &* outStride)
+        }
+    } else {
+        for row in 0..<width { store8(square[row] * bias, out + row &* outStride) }
+    }
+}
+
+/// Packed rows that are to be multiplied by one row of scales of the other operand: the arguments of `scalePacked`.
+public struct ScaleArguments {
+    /// [rowCount, count] packed floats, rows `stride` apart; `count` is a multiple of 32.
+    public var source: UnsafePointer<Float>
+    public var rowCount: Int
+    public var count: Int
+    /// Rows `stride` floats apart too; may be `source`.
+    public var out: UnsafeMutablePointer<Float>
+    public var stride: Int
+    /// One scale per block of `blockColumns` (a multiple of 8) elements of K, `blockCount` of them from the block of
+    /// the first element on, which is the block's element `firstColumn`.
+    public var scales: UnsafePointer<Float>
+    public var blockCount: Int
+    public var blockColumns: Int
+    public var firstColumn: Int
+    /// Multiplies every scale: a power of two.
+    public var bias: Float
+    /// Whether the rows are in the order of FP8's groups.
+    public var isInterleaved: Bool
+
+    public init(
+        source: UnsafePointer<Float>, rowCount: Int, count: Int, out: UnsafeMutablePointer<Float>, stride: Int,
+        scales: UnsafePointer<Float>, blockCount: Int, blockColumns: Int, firstColumn: Int, bias: Float,
+        isInterleaved: Bool
+    ) {
+        self.source = source
+        self.rowCount = rowCount
+        self.count = count
+        self.out = out
+        self.stride = stride
+        self.scales = scales
+        self.blockCount = blockCount
+        self.blockColumns = blockColumns
+        self.firstColumn = firstColumn
+        self.bias = bias
+        self.isInterleaved = isInterleaved
+    }
+}
+
+/// See `ScaleArguments`.
+@inlinable @inline(__always)
+public func scalePacked<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer<ScaleArguments>) {
+    let g = arguments.pointee
+    var k = 0
+    while k < g.count {
+        let column = g.firstColumn &+ k
+        if (g.blockColumns | g.firstColumn) % elementGroup == 0 {
+            let block = min(g.blockCount &- 1, column / g.blockColumns)
+            let factor = SIMD8<Float>(repeating: g.scales[block] * g.bias)
+            let end = min(g.count, (column / g.blockColumns &+ 1) &* g.blockColumns &- g.firstColumn)
+            for row in 0..<g.rowCount {
+                var i = row &* g.stride &+ k
+                let stop = row &* g.stride &+ end
+                while i < stop {
+                    store8(load8(g.source + i) * factor, g.out + i)
+                    i &+= 8
+                }
+            }
+            k = end
+        } else {
+            // A group across several blocks: each number has the scale of the element that it is.
+            for row in 0..<g.rowCount {
+                for i in 0..<elementGroup {
+                    let element = g.isInterleaved ? 4 &* (i & 7) &+ i / 8 : i
+                    let block = min(g.blockCount &- 1, (column &+ element) / g.blockColumns)
+                    let index = row &* g.stride &+ k &+ i
+                    g.out[index] = g.source[index] * (g.scales[block] * g.bias)
+                }
+            }
+            k &+= elementGroup
+        }
+    }
+}
