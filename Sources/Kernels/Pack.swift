@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+public import CFathom
+
 /// A block of a stored matrix that is to become floats with K contiguous: the arguments of `pack`.
 ///
 /// Each of the `rowCount` packed rows holds `count` numbers and then zeros up to a whole group of 32.
@@ -95,6 +97,12 @@ func packRows<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackA
     for row in 0..<g.rowCount {
         let source = g.source + row &* g.stride
         let out = g.out + row &* g.outStride
+        // The stretches are too short for the processor to foresee where the next row begins.
+        var line = 0
+        while line < g.count &* F.bitCount / 8 {
+            fathom_prefetch(source + (g.stride &+ line))
+            line &+= 64
+        }
         guard let scales = g.scales else {
             if F.bias == 1 || g.isRaw {
                 packRun(I.self, F.self, source, out, 0, g.count) { $0 }

@@ -4,6 +4,8 @@
 public protocol PackFormat {
     /// `packed8` is too small by this power of two.
     static var bias: Float { get }
+    /// Bits of one element.
+    static var bitCount: Int { get }
     /// Eight elements from `element` on, in a run that begins at `source`.
     static func packed8<I: InstructionSet>(_: I.Type, _ source: UnsafeRawPointer, at element: Int) -> SIMD8<Float>
     /// The first `count` (0…8) of them and zeros for the rest; reads nothing beyond them.
@@ -14,6 +16,7 @@ public protocol PackFormat {
 
 extension PackFormat where Self: ElementFormat {
     @inlinable public static var bias: Float { scaleBias * scaleBias }
+    @inlinable public static var bitCount: Int { 8 &* byteCount }
 
     @inlinable @inline(__always)
     public static func packed8<I: InstructionSet>(
@@ -40,6 +43,7 @@ extension Float8E4M3Format: PackFormat {}
 /// FP4 E2M1, two elements a byte, the one with the even index in the lower half.
 public enum Float4E2M1Format: PackFormat {
     @inlinable public static var bias: Float { 0x1p14 }
+    @inlinable public static var bitCount: Int { 4 }
 
     @inlinable @inline(__always)
     public static func packed8<I: InstructionSet>(

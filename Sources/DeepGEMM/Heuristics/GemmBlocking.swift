@@ -46,7 +46,7 @@ enum GemmScratch {
     /// Floats from one packed row to the next; the excess keeps rows from falling on the same cache sets.
     static var packedStride: Int { linearChunk + 16 }
     static let panelRows = 128
-    static let rowBlock = 48
+    static let rowBlock = 24
     /// Columns of a task's sums on the panel path, a gate's twice.
     static let tileColumns = 512
     /// Floats from one row of sums to the next.
