@@ -119,8 +119,8 @@ extension GemmBlocking {
         taskColumns = min(widest, (wanted + panelRows - 1) / panelRows * panelRows)
         columnTasks = (shape.columnCount + taskColumns - 1) / taskColumns
         // Still too few: fewer rows, although B is then decoded more often.
-        let total = shape.rowCount * shape.columnCount * sides * shape.depth
-        while taskRows > rowBlock, taskCount * 2 <= total / share {
+        let total = Double(shape.rowCount) * Double(shape.columnCount * sides) * Double(shape.depth)
+        while taskRows > rowBlock, Double(taskCount * 2) <= total / Double(share) {
             taskRows = (taskRows / 2 + rowBlock - 1) / rowBlock * rowBlock
             rowTasks = (shape.rowCount + taskRows - 1) / taskRows
         }

@@ -47,6 +47,11 @@ struct OperandSlice {
         return base + (segment * segmentStride + outer * stride + inner * format.bitCount / 8)
     }
 
+    /// Whether a row of an MN-major FP4 operand is the upper half of its bytes.
+    private func startsInsideByte(row: Int) -> Bool {
+        format == .float4E2M1 && order == .mnMajor && (firstRow + row) % 2 != 0
+    }
+
     /// Packs rows × K indices; `table` has room for the scales of these rows.
     func pack(
         rows: Range<Int>, columns: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>, outStride: Int,
@@ -55,8 +60,8 @@ struct OperandSlice {
         var arguments = PackArguments(
             source: address(row: rows.lowerBound, k: columns.lowerBound, segment: segment), stride: stride,
             rowsAreContiguous: order == .mnMajor,
-            firstNibble: order == .mnMajor ? (firstRow + rows.lowerBound) & 1 : 0, rowCount: rows.count,
-            count: columns.count, scales: nil, scaleStride: 0, blockColumns: 1 << 40, firstColumn: 0, isRaw: isRaw,
+            firstNibble: startsInsideByte(row: rows.lowerBound) ? 1 : 0, rowCount: rows.count, count: columns.count,
+            scales: nil, scaleStride: 0, blockColumns: 1 << 40, firstColumn: 0, isRaw: isRaw,
             interleaves: interleaves, out: out, outStride: outStride)
         if usesScales, let scales {
             let width = scales.granularity.columns
