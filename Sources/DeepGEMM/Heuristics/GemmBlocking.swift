@@ -47,6 +47,8 @@ enum GemmScratch {
     static var packedStride: Int { linearChunk + 16 }
     static let panelRows = 128
     static let rowBlock = 48
+    /// Rows of B that are multiplied between two requests for the next block of A.
+    static let outputRun = 8
     /// Columns of a task's sums on the panel path, a gate's twice.
     static let tileColumns = 512
     /// Floats from one row of sums to the next.

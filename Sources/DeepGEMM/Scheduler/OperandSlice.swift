@@ -105,28 +105,12 @@ struct ScaleSlice {
         segmentStride = scales.groupStride * unit
     }
 
-    /// One scale.
-    func scale(rowBlock: Int, block: Int, segment: Int) -> Float {
-        let row = base + (segment * segmentStride + rowBlock * rowStride)
-        switch encoding {
-        case .float32: return (row + block * blockStride).loadUnaligned(as: Float.self)
-        case .ue8m0:
-            return Float(UE8M0(bitPattern: (row + block * blockStride).loadUnaligned(as: UInt8.self)))
-        case .packedUE8M0:
-            let byte = row + ((block >> 2) * blockStride + (block & 3))
-            return Float(UE8M0(bitPattern: byte.loadUnaligned(as: UInt8.self)))
-        }
-    }
-
     /// Writes the scales of `blocks`, side by side, for each of the rows.
     func gather(rows: Range<Int>, blocks: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>) {
         var destination = out
         for row in rows {
-            let rowBlock = row / granularity.rows
-            for block in blocks {
-                destination.pointee = scale(rowBlock: rowBlock, block: block, segment: segment)
-                destination += 1
-            }
+            gather(rowBlock: row / granularity.rows, blocks: blocks, segment: segment, into: destination)
+            destination += blocks.count
         }
     }
 
@@ -134,9 +118,33 @@ struct ScaleSlice {
     func gather(rowBlocks: Range<Int>, blocks: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>) {
         var destination = out
         for rowBlock in rowBlocks {
-            for block in blocks {
-                destination.pointee = scale(rowBlock: rowBlock, block: block, segment: segment)
-                destination += 1
+            gather(rowBlock: rowBlock, blocks: blocks, segment: segment, into: destination)
+            destination += blocks.count
+        }
+    }
+
+    /// One row block's scales. Each encoding has a loop of its own: where a scale covers few numbers, this is work.
+    private func gather(rowBlock: Int, blocks: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>) {
+        let row = base + (segment &* segmentStride &+ rowBlock &* rowStride)
+        let first = blocks.lowerBound
+        switch encoding {
+        case .float32:
+            var source = row + first &* blockStride
+            for index in 0..<blocks.count {
+                out[index] = source.loadUnaligned(as: Float.self)
+                source += blockStride
+            }
+        case .ue8m0:
+            var source = row + first &* blockStride
+            for index in 0..<blocks.count {
+                out[index] = Float(UE8M0(bitPattern: source.loadUnaligned(as: UInt8.self)))
+                source += blockStride
+            }
+        case .packedUE8M0:
+            for index in 0..<blocks.count {
+                let block = first &+ index
+                let source = row + ((block &>> 2) &* blockStride &+ (block & 3))
+                out[index] = Float(UE8M0(bitPattern: source.loadUnaligned(as: UInt8.self)))
             }
         }
     }
