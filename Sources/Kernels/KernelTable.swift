@@ -34,6 +34,8 @@ public struct KernelTable: Sendable {
     public let packFloat8E4M3: @Sendable (UnsafePointer<PackArguments>) -> Void
     public let packFloat4E2M1: @Sendable (UnsafePointer<PackArguments>) -> Void
     public let scalePacked: @Sendable (UnsafePointer<ScaleArguments>) -> Void
+    public let prefetchRows:
+        @Sendable (_ start: UnsafeRawPointer, _ rowCount: Int, _ byteCount: Int, _ stride: Int) -> Void
 
     // Quantisers for each input format: `quantizeE4M3`, `quantizeFloat4`.
     public let quantizeE4M3Float32: @Sendable (UnsafePointer<QuantizeArguments>) -> Void
@@ -108,6 +110,7 @@ public struct KernelTable: Sendable {
         packFloat8E4M3: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
         packFloat4E2M1: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
         scalePacked: @escaping @Sendable (UnsafePointer<ScaleArguments>) -> Void,
+        prefetchRows: @escaping @Sendable (UnsafeRawPointer, Int, Int, Int) -> Void,
         quantizeE4M3Float32: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
         quantizeE4M3BFloat16: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
         quantizeFloat4Float32: @escaping @Sendable (UnsafePointer<QuantizeArguments>) -> Void,
@@ -161,6 +164,7 @@ public struct KernelTable: Sendable {
         self.packFloat8E4M3 = packFloat8E4M3
         self.packFloat4E2M1 = packFloat4E2M1
         self.scalePacked = scalePacked
+        self.prefetchRows = prefetchRows
         self.quantizeE4M3Float32 = quantizeE4M3Float32
         self.quantizeE4M3BFloat16 = quantizeE4M3BFloat16
         self.quantizeFloat4Float32 = quantizeFloat4Float32

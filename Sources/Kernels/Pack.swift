@@ -59,23 +59,78 @@ public func pack<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ argum
     let g = arguments.pointee
     if g.rowsAreContiguous {
         packTransposed(I.self, F.self, g)
-    } else {
-        packRows(I.self, F.self, g)
+        for row in 0..<g.rowCount { finishPackedRow(g, row) }
+        return
     }
-    let padded = (g.count &+ elementGroup &- 1) / elementGroup &* elementGroup
+    // Rows are too short for the processor to foresee where the next begin.
+    let byteCount = F.byteCount(of: g.count)
+    prefetchRows(g.source, rowCount: min(packAhead, g.rowCount), byteCount: byteCount, stride: g.stride)
     for row in 0..<g.rowCount {
-        let out = g.out + row &* g.outStride
-        var k = g.count
-        while k < padded {
-            out[k] = 0
-            k &+= 1
+        if row &+ packAhead < g.rowCount {
+            prefetchRows(g.source + (row &+ packAhead) &* g.stride, rowCount: 1, byteCount: byteCount, stride: 0)
         }
-        guard g.interleaves else { continue }
-        k = 0
-        while k < padded {
+        if F.packsGroups && g.interleaves && (g.blockColumns | g.firstColumn) % elementGroup == 0 {
+            packGroups(I.self, F.self, g, row)
+        } else {
+            packRow(I.self, F.self, g, row)
+            finishPackedRow(g, row)
+        }
+    }
+}
+
+/// Rows, or eights of K indices, that are asked for before they are packed.
+@inlinable var packAhead: Int { 8 }
+
+/// Fills a packed row with zeros up to a whole group, and puts its groups in order.
+@inlinable @inline(__always)
+func finishPackedRow(_ g: PackArguments, _ row: Int) {
+    let padded = (g.count &+ elementGroup &- 1) / elementGroup &* elementGroup
+    let out = g.out + row &* g.outStride
+    var k = g.count
+    while k < padded {
+        out[k] = 0
+        k &+= 1
+    }
+    guard g.interleaves else { return }
+    k = 0
+    while k < padded {
+        interleaveGroup(out + k)
+        k &+= elementGroup
+    }
+}
+
+/// One row whose codes are decoded in the order of FP8's groups.
+@inlinable @inline(__always)
+func packGroups<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackArguments, _ row: Int) {
+    let source = g.source + row &* g.stride
+    let out = g.out + row &* g.outStride
+    var k = 0
+    var block = 0
+    while k < g.count {
+        let end = min(g.count, (block &+ 1) &* g.blockColumns &- g.firstColumn)
+        let whole = k &+ (end &- k) / elementGroup &* elementGroup
+        let bias = SIMD8<Float>(repeating: g.isRaw ? 1 : F.bias)
+        let factor = SIMD8<Float>(repeating: g.scales.map { $0[row &* g.scaleStride &+ block] } ?? 1)
+        let isPlain = g.isRaw && g.scales == nil
+        if isPlain {
+            while k < whole {
+                packGroup(I.self, F.self, source, out, k) { $0 }
+                k &+= elementGroup
+            }
+        } else {
+            while k < whole {
+                packGroup(I.self, F.self, source, out, k) { $0 * bias * factor }
+                k &+= elementGroup
+            }
+        }
+        if k < end {
+            // The row's last group.
+            for i in 0..<elementGroup { out[k &+ i] = 0 }
+            packRun(I.self, F.self, source, out, k, end) { isPlain ? $0 : $0 * bias * factor }
             interleaveGroup(out + k)
-            k &+= elementGroup
+            k = end
         }
+        block &+= 1
     }
 }
 
@@ -91,40 +146,44 @@ func interleaveGroup(_ group: UnsafeMutablePointer<Float>) {
     store8(odd.oddHalf, group + 24)
 }
 
-/// Rows whose K indices are neighbours.
+/// One group; spelled out, so that each part's number is known to the compiler.
 @inlinable @inline(__always)
-func packRows<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackArguments) {
-    for row in 0..<g.rowCount {
-        let source = g.source + row &* g.stride
-        let out = g.out + row &* g.outStride
-        // The stretches are too short for the processor to foresee where the next row begins.
-        var line = 0
-        while line < g.count &* F.bitCount / 8 {
-            fathom_prefetch(source + (g.stride &+ line))
-            line &+= 64
+func packGroup<I: InstructionSet, F: PackFormat>(
+    _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ out: UnsafeMutablePointer<Float>, _ k: Int,
+    _ scaled: (SIMD8<Float>) -> SIMD8<Float>
+) {
+    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 0)), out + k)
+    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 1)), out + (k &+ 8))
+    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 2)), out + (k &+ 16))
+    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 3)), out + (k &+ 24))
+}
+
+/// One row whose K indices are neighbours.
+@inlinable @inline(__always)
+func packRow<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackArguments, _ row: Int) {
+    let source = g.source + row &* g.stride
+    let out = g.out + row &* g.outStride
+    guard let scales = g.scales else {
+        if F.bias == 1 || g.isRaw {
+            packRun(I.self, F.self, source, out, 0, g.count) { $0 }
+        } else {
+            packRun(I.self, F.self, source, out, 0, g.count) { $0 * F.bias }
         }
-        guard let scales = g.scales else {
-            if F.bias == 1 || g.isRaw {
-                packRun(I.self, F.self, source, out, 0, g.count) { $0 }
-            } else {
-                packRun(I.self, F.self, source, out, 0, g.count) { $0 * F.bias }
-            }
-            continue
+        return
+    }
+    let rowScales = scales + row &* g.scaleStride
+    var k = 0
+    var block = 0
+    while k < g.count {
+        let end = min(g.count, (block &+ 1) &* g.blockColumns &- g.firstColumn)
+        let factor = SIMD8<Float>(repeating: rowScales[block])
+        if F.bias == 1 || g.isRaw {
+            packRun(I.self, F.self, source, out, k, end) { $0 * factor }
+        } else {
+            packRun(I.self, F.self, source, out, k, end) { $0 * F.bias * factor }
         }
-        let rowScales = scales + row &* g.scaleStride
-        var k = 0
-        var block = 0
-        while k < g.count {
-            let end = min(g.count, (block &+ 1) &* g.blockColumns &- g.firstColumn)
-            let factor = SIMD8<Float>(repeating: rowScales[block])
-            if F.bias == 1 || g.isRaw {
-                packRun(I.self, F.self, source, out, k, end) { $0 * factor }
-            } else {
-                packRun(I.self, F.self, source, out, k, end) { $0 * F.bias * factor }
-            }
-            k = end
-            block &+= 1
-        }
+        k = end
+        block &+= 1
     }
 }
 
@@ -150,6 +209,11 @@ func packTransposed<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g:
         let depth = min(8, g.count &- k)
         let block = (g.firstColumn &+ k) / g.blockColumns
         let source = g.source + k &* g.stride
+        let ahead = min(8, g.count &- k &- 8)
+        if ahead > 0 {
+            prefetchRows(
+                source + 8 &* g.stride, rowCount: ahead, byteCount: F.byteCount(of: g.rowCount), stride: g.stride)
+        }
         var row = 0
         while row < g.rowCount {
             let width = min(8, g.rowCount &- row)
@@ -256,6 +320,19 @@ public func scalePacked<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer
                 }
             }
             k &+= elementGroup
+        }
+    }
+}
+
+/// Asks for rows that will be read soon, so that they come to the second-level cache meanwhile.
+@inlinable @inline(__always)
+public func prefetchRows(_ start: UnsafeRawPointer, rowCount: Int, byteCount: Int, stride: Int) {
+    for row in 0..<rowCount {
+        var offset = row &* stride
+        let end = offset &+ byteCount
+        while offset < end {
+            fathom_prefetch(start + offset)
+            offset &+= 64
         }
     }
 }

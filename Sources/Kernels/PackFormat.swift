@@ -4,8 +4,14 @@
 public protocol PackFormat {
     /// `packed8` is too small by this power of two.
     static var bias: Float { get }
-    /// Bits of one element.
-    static var bitCount: Int { get }
+    /// Bytes that hold `count` elements.
+    static func byteCount(of count: Int) -> Int
+    /// Whether `packedGroup8` is there.
+    static var packsGroups: Bool { get }
+    /// Part 0…3 of the group of 32 elements from `element` on, in the order of FP8's groups.
+    static func packedGroup8<I: InstructionSet>(
+        _: I.Type, _ source: UnsafeRawPointer, at element: Int, part: Int
+    ) -> SIMD8<Float>
     /// Eight elements from `element` on, in a run that begins at `source`.
     static func packed8<I: InstructionSet>(_: I.Type, _ source: UnsafeRawPointer, at element: Int) -> SIMD8<Float>
     /// The first `count` (0…8) of them and zeros for the rest; reads nothing beyond them.
@@ -14,9 +20,22 @@ public protocol PackFormat {
     ) -> SIMD8<Float>
 }
 
+extension PackFormat {
+    @inlinable public static var packsGroups: Bool { false }
+
+    @inlinable @inline(__always)
+    public static func packedGroup8<I: InstructionSet>(
+        _: I.Type, _ source: UnsafeRawPointer, at element: Int, part: Int
+    ) -> SIMD8<Float> {
+        packed8(I.self, source, at: element &+ 8 &* part)
+    }
+}
+
 extension PackFormat where Self: ElementFormat {
     @inlinable public static var bias: Float { scaleBias * scaleBias }
-    @inlinable public static var bitCount: Int { 8 &* byteCount }
+
+    @inlinable @inline(__always)
+    public static func byteCount(of count: Int) -> Int { count &* byteCount }
 
     @inlinable @inline(__always)
     public static func packed8<I: InstructionSet>(
@@ -38,12 +57,23 @@ extension PackFormat where Self: ElementFormat {
 extension Float32Format: PackFormat {}
 extension BFloat16Format: PackFormat {}
 extension Float16Format: PackFormat {}
-extension Float8E4M3Format: PackFormat {}
+extension Float8E4M3Format: PackFormat {
+    @inlinable public static var packsGroups: Bool { isInterleaved }
+
+    @inlinable @inline(__always)
+    public static func packedGroup8<I: InstructionSet>(
+        _: I.Type, _ source: UnsafeRawPointer, at element: Int, part: Int
+    ) -> SIMD8<Float> {
+        load8(I.self, group: source + element, part: part)
+    }
+}
 
 /// FP4 E2M1, two elements a byte, the one with the even index in the lower half.
 public enum Float4E2M1Format: PackFormat {
     @inlinable public static var bias: Float { 0x1p14 }
-    @inlinable public static var bitCount: Int { 4 }
+
+    @inlinable @inline(__always)
+    public static func byteCount(of count: Int) -> Int { (count &+ 1) / 2 }
 
     @inlinable @inline(__always)
     public static func packed8<I: InstructionSet>(

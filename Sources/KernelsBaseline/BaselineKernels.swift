@@ -19,6 +19,7 @@ public let baselineKernels = KernelTable(
     packFloat8E4M3: { pack(Baseline.self, Float8E4M3Format.self, $0) },
     packFloat4E2M1: { pack(Baseline.self, Float4E2M1Format.self, $0) },
     scalePacked: { scalePacked(Baseline.self, $0) },
+    prefetchRows: { prefetchRows($0, rowCount: $1, byteCount: $2, stride: $3) },
     quantizeE4M3Float32: { quantizeE4M3(Baseline.self, Float32Format.self, $0) },
     quantizeE4M3BFloat16: { quantizeE4M3(Baseline.self, BFloat16Format.self, $0) },
     quantizeFloat4Float32: { quantizeFloat4(Baseline.self, Float32Format.self, $0) },

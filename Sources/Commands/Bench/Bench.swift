@@ -10,8 +10,7 @@ struct Bench: ParsableCommand {
             EXAMPLES
               fathom bench generate
               fathom bench generate --model Models/fathom-tiny --smoke --json
-              fathom bench linear --m 1,256 --format fp8
               fathom bench tokenizer --tokenizer tokenizer.json
             """,
-        subcommands: [BenchGenerate.self, BenchLinear.self, BenchTokenizer.self])
+        subcommands: [BenchGenerate.self, BenchTokenizer.self])
 }

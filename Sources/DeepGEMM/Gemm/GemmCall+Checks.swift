@@ -136,7 +136,7 @@ extension GemmCall {
             throw FathomError(
                 .usage, "D has a stride of \(d.stride) elements; \(width)…\(Self.extentLimit) is legal, what its rows take")
         }
-        try checkGroupStride(d.groupStride, needed: span(rows, d.stride, width), groups)
+        try checkGroupStride(rows, width, groups)
         guard (d.format == .float8E4M3) == (d.scales != nil) else {
             throw FathomError(
                 .usage,
@@ -165,12 +165,19 @@ extension GemmCall {
         }
     }
 
-    private func checkGroupStride(_ stride: Int, needed: Int, _ groups: Int) throws(FathomError) {
-        guard groups <= 1 || (stride >= needed && stride <= Self.extentLimit) else {
+    /// Matrices of D lie behind each other, or side by side inside the rows.
+    private func checkGroupStride(_ rows: Int, _ width: Int, _ groups: Int) throws(FathomError) {
+        let matrix = span(rows, d.stride, width)
+        guard groups <= 1 || (d.groupStride >= 0 && d.groupStride <= Self.extentLimit) else {
+            throw FathomError(.usage, "D has a group stride of \(d.groupStride); 0…\(Self.extentLimit) is legal")
+        }
+        guard groups <= 1 || d.groupStride >= matrix || (rows <= 1 && d.groupStride >= width)
+            || (d.groupStride >= width && d.stride >= span(groups, d.groupStride, width))
+        else {
             throw FathomError(
                 .usage,
-                "D has a group stride of \(stride) elements; \(needed)…\(Self.extentLimit) is legal, what its "
-                    + "matrices take")
+                "D has \(groups) matrices \(d.groupStride) elements apart and rows \(d.stride) apart; they would "
+                    + "overlap: \(matrix) or more apart is legal, or side by side inside the rows")
         }
     }
 
@@ -236,8 +243,8 @@ extension GemmCall {
         _ name: String, _ base: UnsafeRawPointer, _ elements: Int, bits: Int
     ) throws(FathomError) -> Range<UInt> {
         let start = UInt(bitPattern: base)
-        guard elements <= 1 << 56 else {
-            throw FathomError(.usage, "\(name) spans more than 2^56 elements, more than memory holds")
+        guard elements <= 1 << 47 else {
+            throw FathomError(.usage, "\(name) spans more than 2^47 elements, more than memory holds")
         }
         let (end, overflow) = start.addingReportingOverflow(UInt((elements * bits + 7) / 8))
         return start..<(overflow ? .max : end)

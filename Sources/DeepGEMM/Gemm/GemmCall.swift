@@ -182,6 +182,14 @@ struct GemmCall {
     private func checkDepths(
         _ counts: UnsafePointer<Int32>, _ groups: Int, _ storage: GroupLayout.DepthStorage
     ) throws(FathomError) {
+        for (name, operand) in [("A", a), ("B", b)] where storage == .blocks {
+            guard operand.order == .kMajor else {
+                throw FathomError(.usage, "\(name) is MN-major; K groups stored as blocks are K-major")
+            }
+            guard operand.format != .float4E2M1 || (0..<groups).allSatisfy({ counts[$0] % 2 == 0 }) else {
+                throw FathomError(.usage, "\(name) is FP4 in blocks; every group then has an even number of elements")
+            }
+        }
         var total = 0
         for group in 0..<groups {
             guard counts[group] >= 0, total + Int(counts[group]) <= a.columnCount else {
@@ -201,14 +209,6 @@ struct GemmCall {
         }
         guard total == a.columnCount else {
             throw FathomError(.usage, "the groups have \(total) elements of K in all; the operands have \(a.columnCount)")
-        }
-        for (name, operand) in [("A", a), ("B", b)] where storage == .blocks {
-            guard operand.order == .kMajor else {
-                throw FathomError(.usage, "\(name) is MN-major; K groups stored as blocks are K-major")
-            }
-            guard operand.format != .float4E2M1 || (0..<groups).allSatisfy({ counts[$0] % 2 == 0 }) else {
-                throw FathomError(.usage, "\(name) is FP4 in blocks; every group then has an even number of elements")
-            }
         }
     }
 }

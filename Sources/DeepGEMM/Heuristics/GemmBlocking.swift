@@ -46,7 +46,9 @@ enum GemmScratch {
     /// Floats from one packed row to the next; the excess keeps rows from falling on the same cache sets.
     static var packedStride: Int { linearChunk + 16 }
     static let panelRows = 128
-    static let rowBlock = 24
+    static let rowBlock = 48
+    /// Rows of B that are multiplied between two requests for the next block of A.
+    static let outputRun = 8
     /// Columns of a task's sums on the panel path, a gate's twice.
     static let tileColumns = 512
     /// Floats from one row of sums to the next.
@@ -119,8 +121,8 @@ extension GemmBlocking {
         taskColumns = min(widest, (wanted + panelRows - 1) / panelRows * panelRows)
         columnTasks = (shape.columnCount + taskColumns - 1) / taskColumns
         // Still too few: fewer rows, although B is then decoded more often.
-        let total = shape.rowCount * shape.columnCount * sides * shape.depth
-        while taskRows > rowBlock, taskCount * 2 <= total / share {
+        let total = Double(shape.rowCount) * Double(shape.columnCount * sides) * Double(shape.depth)
+        while taskRows > rowBlock, Double(taskCount * 2) <= total / Double(share) {
             taskRows = (taskRows / 2 + rowBlock - 1) / rowBlock * rowBlock
             rowTasks = (shape.rowCount + taskRows - 1) / taskRows
         }

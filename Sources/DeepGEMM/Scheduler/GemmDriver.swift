@@ -12,6 +12,8 @@ internal import Workers
 struct GemmDriver {
     var problems: [GemmProblem]
     var epilogue = Epilogue()
+    /// Multiply-adds that a task should have at least.
+    private var workPerTask = 0
     private var blockings: [GemmBlocking] = []
     /// Tasks of the problems up to and including each one.
     private var taskEnds: [Int] = []
@@ -22,11 +24,12 @@ struct GemmDriver {
         // Units of 2¹⁶ multiply-adds, so that sums of many products do not overflow.
         let total = self.problems.reduce(0) { $0 + $1.work }
         let share = threadCount == 1 ? total : total / (threadCount * 8)
+        workPerTask = min(share, 1 << 40) << 16
         blockings.reserveCapacity(self.problems.count)
         taskEnds.reserveCapacity(self.problems.count)
         var end = 0
         for problem in self.problems {
-            let blocking = GemmBlocking(Self.shape(of: problem, epilogue, workPerTask: min(share, 1 << 40) << 16))
+            let blocking = GemmBlocking(Self.shape(of: problem, epilogue, workPerTask: workPerTask))
             blockings.append(blocking)
             end += blocking.taskCount
             taskEnds.append(end)
@@ -68,9 +71,17 @@ struct GemmDriver {
         return rows * ceilDivide(problem.depth, granularity.columns)
     }
 
+    /// Tasks of all problems.
+    var taskCount: Int { taskEnds.last ?? 0 }
+
+    /// How a problem of this group is cut.
+    func blocking(of problem: GemmProblem) -> GemmBlocking {
+        GemmBlocking(Self.shape(of: problem, epilogue, workPerTask: workPerTask))
+    }
+
     /// Computes all of it.
     func run(on context: ComputeContext) {
-        let count = taskEnds.last ?? 0
+        let count = taskCount
         // The team counts tasks up to 2²⁰.
         let bundle = max(1, ceilDivide(count, 1 << 19))
         context.team.run(taskCount: ceilDivide(count, bundle)) { index, worker in

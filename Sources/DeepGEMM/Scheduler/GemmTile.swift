@@ -116,13 +116,22 @@ struct GemmTile {
                     scale(a, count, padded, depth, output: first, segment, into: scaled, table: table)
                     a = scaled
                 }
-                var arguments = DotBlockArguments(
-                    a: UnsafePointer(a), aStride: stride, rowCount: count,
-                    b: UnsafePointer(panel + (first - outputs.lowerBound) * stride), bStride: stride,
-                    outputCount: end - first, count: padded, factor: factor,
-                    out: sums + (row * GemmScratch.tileStride + first - outputs.lowerBound),
-                    outStride: GemmScratch.tileStride)
-                kernels.dotBlock(&arguments)
+                // The next block of A comes from the third-level cache, a part during each run of outputs.
+                let next = min(blocking.rowBlock, rows.count - row - count)
+                let runs = ceilDivide(end - first, GemmScratch.outputRun)
+                for run in 0..<runs {
+                    let from = first + run * GemmScratch.outputRun
+                    let asked = next * run / runs..<next * (run + 1) / runs
+                    kernels.prefetchRows(
+                        packed + (row + count + asked.lowerBound) * stride, asked.count, padded * 4, stride * 4)
+                    var arguments = DotBlockArguments(
+                        a: UnsafePointer(a), aStride: stride, rowCount: count,
+                        b: UnsafePointer(panel + (from - outputs.lowerBound) * stride), bStride: stride,
+                        outputCount: min(GemmScratch.outputRun, end - from), count: padded, factor: factor,
+                        out: sums + (row * GemmScratch.tileStride + from - outputs.lowerBound),
+                        outStride: GemmScratch.tileStride)
+                    kernels.dotBlock(&arguments)
+                }
                 row += count
             }
             first = end

@@ -47,6 +47,11 @@ struct OperandSlice {
         return base + (segment * segmentStride + outer * stride + inner * format.bitCount / 8)
     }
 
+    /// Whether a row of an MN-major FP4 operand is the upper half of its bytes.
+    private func startsInsideByte(row: Int) -> Bool {
+        format == .float4E2M1 && order == .mnMajor && (firstRow + row) % 2 != 0
+    }
+
     /// Packs rows × K indices; `table` has room for the scales of these rows.
     func pack(
         rows: Range<Int>, columns: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>, outStride: Int,
@@ -55,8 +60,8 @@ struct OperandSlice {
         var arguments = PackArguments(
             source: address(row: rows.lowerBound, k: columns.lowerBound, segment: segment), stride: stride,
             rowsAreContiguous: order == .mnMajor,
-            firstNibble: order == .mnMajor ? (firstRow + rows.lowerBound) & 1 : 0, rowCount: rows.count,
-            count: columns.count, scales: nil, scaleStride: 0, blockColumns: 1 << 40, firstColumn: 0, isRaw: isRaw,
+            firstNibble: startsInsideByte(row: rows.lowerBound) ? 1 : 0, rowCount: rows.count, count: columns.count,
+            scales: nil, scaleStride: 0, blockColumns: 1 << 40, firstColumn: 0, isRaw: isRaw,
             interleaves: interleaves, out: out, outStride: outStride)
         if usesScales, let scales {
             let width = scales.granularity.columns
@@ -100,28 +105,12 @@ struct ScaleSlice {
         segmentStride = scales.groupStride * unit
     }
 
-    /// One scale.
-    func scale(rowBlock: Int, block: Int, segment: Int) -> Float {
-        let row = base + (segment * segmentStride + rowBlock * rowStride)
-        switch encoding {
-        case .float32: return (row + block * blockStride).loadUnaligned(as: Float.self)
-        case .ue8m0:
-            return Float(UE8M0(bitPattern: (row + block * blockStride).loadUnaligned(as: UInt8.self)))
-        case .packedUE8M0:
-            let byte = row + ((block >> 2) * blockStride + (block & 3))
-            return Float(UE8M0(bitPattern: byte.loadUnaligned(as: UInt8.self)))
-        }
-    }
-
     /// Writes the scales of `blocks`, side by side, for each of the rows.
     func gather(rows: Range<Int>, blocks: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>) {
         var destination = out
         for row in rows {
-            let rowBlock = row / granularity.rows
-            for block in blocks {
-                destination.pointee = scale(rowBlock: rowBlock, block: block, segment: segment)
-                destination += 1
-            }
+            gather(rowBlock: row / granularity.rows, blocks: blocks, segment: segment, into: destination)
+            destination += blocks.count
         }
     }
 
@@ -129,9 +118,33 @@ struct ScaleSlice {
     func gather(rowBlocks: Range<Int>, blocks: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>) {
         var destination = out
         for rowBlock in rowBlocks {
-            for block in blocks {
-                destination.pointee = scale(rowBlock: rowBlock, block: block, segment: segment)
-                destination += 1
+            gather(rowBlock: rowBlock, blocks: blocks, segment: segment, into: destination)
+            destination += blocks.count
+        }
+    }
+
+    /// One row block's scales. Each encoding has a loop of its own: where a scale covers few numbers, this is work.
+    private func gather(rowBlock: Int, blocks: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>) {
+        let row = base + (segment &* segmentStride &+ rowBlock &* rowStride)
+        let first = blocks.lowerBound
+        switch encoding {
+        case .float32:
+            var source = row + first &* blockStride
+            for index in 0..<blocks.count {
+                out[index] = source.loadUnaligned(as: Float.self)
+                source += blockStride
+            }
+        case .ue8m0:
+            var source = row + first &* blockStride
+            for index in 0..<blocks.count {
+                out[index] = Float(UE8M0(bitPattern: source.loadUnaligned(as: UInt8.self)))
+                source += blockStride
+            }
+        case .packedUE8M0:
+            for index in 0..<blocks.count {
+                let block = first &+ index
+                let source = row + ((block &>> 2) &* blockStride &+ (block & 3))
+                out[index] = Float(UE8M0(bitPattern: source.loadUnaligned(as: UInt8.self)))
             }
         }
     }

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+
+public import KernelDispatch
+public import Platform
+internal import Tensors
+
+/// Times `gemm` at one shape, on random operands of which no cache holds B from one run to the next.
+public struct GemmBenchmark: Sendable, Codable {
+    /// How the rows are grouped.
+    public enum Layout: String, Sendable, CaseIterable, Codable {
+        case dense
+        /// M-grouped contiguous, group g with about 1/(g+1) of the rows of group 0.
+        case contiguous
+        /// M-grouped masked with the same counts.
+        case masked
+    }
+
+    public var layout: Layout
+    /// Rows, of all groups together.
+    public var m: Int
+    public var n: Int
+    public var k: Int
+    public var groups: Int
+    public var formatA: MatrixOperand.Format
+    public var formatB: MatrixOperand.Format
+    /// Median time of one call.
+    public var seconds: Double
+    /// Two operations for each multiply-add.
+    public var gigaflops: Double
+    /// Bytes of B with its scales per second.
+    public var gigabytesPerSecond: Double
+
+    /// - Parameters:
+    ///   - minimumSeconds: how long to repeat; at least three runs, fewer where they take two seconds.
+    /// - Throws: `usage` for extents below 1; `unavailable` without memory.
+    public static func measure(
+        _ layout: Layout = .dense, m: Int, n: Int, k: Int, groups: Int = 1, formatA: MatrixOperand.Format,
+        formatB: MatrixOperand.Format, minimumSeconds: Double, on context: ComputeContext
+    ) throws(FathomError) -> GemmBenchmark {
+        for (name, value) in [("m", m), ("n", n), ("k", k), ("groups", groups)] where value < 1 || value > 1 << 30 {
+            throw FathomError(.usage, "\(name) is \(value); 1…\(1 << 30) is legal")
+        }
+        let counts = skewedCounts(total: m, groups: layout == .dense ? 1 : groups)
+        let room = layout == .masked ? Int(counts.max() ?? 0) : m
+        let a = try BenchmarkOperand(
+            formatA, rows: room, columns: k, groups: layout == .masked ? groups : 1, isB: false, copies: 1)
+        let one = n * k * formatB.bitCount / 8 * counts.count
+        // Several copies, used in turn, so that small weights come from memory too.
+        let copies = max(1, (1 << 28) / max(one, 1))
+        let b = try BenchmarkOperand(formatB, rows: n, columns: k, groups: counts.count, isB: true, copies: copies)
+        let out = try AlignedBuffer<Float>(
+            count: (layout == .masked ? groups * room : m) * n, purpose: "benchmark results")
+        let ids = counts.enumerated().flatMap { [Int32](repeating: Int32($0.offset), count: Int($0.element)) }
+        // SAFETY: `out` has room for every row, and outlives the calls.
+        let d = MatrixResult(out.baseAddress, stride: n, groupStride: room * n)
+        let times = try median(minimumSeconds) { (turn) throws(FathomError) in
+            let right = b.operand(copy: turn % copies)
+            switch layout {
+            case .dense: try gemm(a.operand(copy: 0), right, into: d, on: context)
+            case .contiguous:
+                try withPointer(to: ids) { (ids) throws(FathomError) in
+                    try gemm(a.operand(copy: 0), right, groups: .ids(ids), into: d, on: context)
+                }
+            case .masked:
+                try withPointer(to: counts) { (counts) throws(FathomError) in
+                    try gemm(a.operand(copy: 0), right, groups: .masked(counts), into: d, on: context)
+                }
+            }
+        }
+        return GemmBenchmark(
+            layout: layout, m: m, n: n, k: k, groups: counts.count, formatA: formatA, formatB: formatB,
+            seconds: times, gigaflops: 2 * Double(m) * Double(n) * Double(k) / times / 1e9,
+            gigabytesPerSecond: Double(b.byteCount) / times / 1e9)
+    }
+
+    /// The median of as many runs as take `minimumSeconds`.
+    private static func median(
+        _ minimumSeconds: Double, _ run: (Int) throws(FathomError) -> Void
+    ) throws(FathomError) -> Double {
+        var times: [Double] = []
+        var total = 0.0
+        let clock = ContinuousClock()
+        while total < minimumSeconds || (times.count < 3 && total < 2) {
+            let start = clock.now
+            try run(times.count)
+            let seconds = start.duration(to: clock.now) / .seconds(1)
+            times.append(seconds)
+            total += seconds
+        }
+        return times.sorted()[times.count / 2]
+    }
+
+    private static func withPointer(
+        to values: [Int32], _ body: (UnsafePointer<Int32>) throws(FathomError) -> Void
+    ) throws(FathomError) {
+        let buffer = try AlignedBuffer<Int32>(count: values.count, purpose: "benchmark groups")
+        // SAFETY: written inside its bounds, and alive through the call.
+        for (index, value) in values.enumerated() { buffer.baseAddress[index] = value }
+        try body(UnsafePointer(buffer.baseAddress))
+    }
+
+    /// Rows of each group: as 1, ½, ⅓, … and all of them together.
+    static func skewedCounts(total: Int, groups: Int) -> [Int32] {
+        let sum = (0..<groups).reduce(0.0) { $0 + 1 / Double($1 + 1) }
+        var counts = (0..<groups).map { Int32(Double(total) / sum / Double($0 + 1)) }
+        counts[0] += Int32(total) - counts.reduce(0, +)
+        return counts
+    }
+}
+
+/// A random operand, several times over.
+private struct BenchmarkOperand {
+    private let format: MatrixOperand.Format
+    private let rows: Int
+    private let columns: Int
+    private let groups: Int
+    private let values: AlignedBuffer<UInt64>
+    private let scales: AlignedBuffer<Float>?
+    private let granularity: ScaleGranularity?
+    /// Bytes of one copy, scales included.
+    let byteCount: Int
+
+    init(
+        _ format: MatrixOperand.Format, rows: Int, columns: Int, groups: Int, isB: Bool, copies: Int
+    ) throws(FathomError) {
+        self.format = format
+        self.rows = rows
+        self.columns = columns + (format == .float4E2M1 ? columns & 1 : 0)
+        self.groups = groups
+        let bytes = groups * rows * self.columns * format.bitCount / 8
+        values = try AlignedBuffer(count: (bytes * copies + 7) / 8, purpose: "a benchmark operand")
+        // Finite numbers of magnitude ½…1 (FP4: any).
+        let (mask, base): (UInt64, UInt64) =
+            switch format {
+            case .float32: (0x807F_FFFF_807F_FFFF, 0x3F00_0000_3F00_0000)
+            case .bfloat16: (0x807F_807F_807F_807F, 0x3F00_3F00_3F00_3F00)
+            case .float16: (0x83FF_83FF_83FF_83FF, 0x3800_3800_3800_3800)
+            case .float8E4M3: (0x8787_8787_8787_8787, 0x3030_3030_3030_3030)
+            case .float4E2M1: (.max, 0)
+            }
+        var state: UInt64 = isB ? 1 : 2
+        for index in 0..<values.count {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            // SAFETY: inside the buffer.
+            values.baseAddress[index] = (state ^ state >> 29) & mask | base
+        }
+        granularity =
+            switch format {
+            case .float32, .bfloat16, .float16: nil
+            case .float8E4M3: isB ? .perBlock() : .perToken()
+            case .float4E2M1: .perToken(32)
+            }
+        if let granularity {
+            let grid = granularity.grid(rowCount: rows, columnCount: columns)
+            scales = try AlignedBuffer(count: groups * grid.rows * grid.columns, purpose: "benchmark scales")
+        } else {
+            scales = nil
+        }
+        byteCount = bytes + (scales?.count ?? 0) * 4
+        // SAFETY: inside the buffer.
+        for index in 0..<(scales?.count ?? 0) { scales?.baseAddress[index] = 0.0625 }
+    }
+
+    func operand(copy: Int) -> MatrixOperand {
+        let bytes = groups * rows * columns * format.bitCount / 8
+        // SAFETY: a whole copy lies there, and the buffers live as long as the benchmark.
+        var operand = MatrixOperand(
+            UnsafeRawPointer(values.baseAddress) + copy * bytes, format, rowCount: rows, columnCount: columns,
+            groupCount: groups)
+        if let scales, let granularity {
+            let grid = granularity.grid(rowCount: rows, columnCount: columns)
+            operand.scales = BlockScales(
+                UnsafePointer(scales.baseAddress), granularity: granularity, rowStride: grid.columns, blockStride: 1,
+                groupStride: grid.rows * grid.columns)
+        }
+        return operand
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+
+public import Platform
+internal import Kernels
+internal import KernelDispatch
+
+/// How `gemm` would cut a product or a group of equal products, and why: for people and programs that ask.
+///
+/// The blocking is made by the code that the driver itself uses.
+public struct GemmPlan: Sendable, Codable {
+    public var m: Int
+    public var n: Int
+    public var k: Int
+    public var groups: Int
+    public var formatA: MatrixOperand.Format
+    public var formatB: MatrixOperand.Format
+    public var orderB: MatrixOperand.Order
+    public var threads: Int
+    public var blocking: GemmBlocking
+    /// Tasks of all groups together.
+    public var tasks: Int
+    /// Where B's scales are applied.
+    public var scaleSide: ScaleSide
+    /// Bytes of a decoded panel of B, of a block of A beside it, and of a task's sums; 0 on the direct path.
+    public var panelBytes: Int
+    public var rowBlockBytes: Int
+    public var sumBytes: Int
+    /// Bytes of memory that one pass reads and writes.
+    public var operandBytes: Int
+    /// Multiply-adds per byte of memory.
+    public var intensity: Double
+    /// One sentence per choice.
+    public var reasons: [String]
+
+    /// Where B's scales are applied.
+    public enum ScaleSide: String, Sendable, Codable {
+        /// B has none.
+        case none
+        /// They multiply the packed rows of A, once per block of rows of B; codes are multiplied as they are.
+        case rows = "a"
+        /// They multiply B's numbers while these are decoded.
+        case weights = "b"
+    }
+
+    /// - Parameters:
+    ///   - m: rows of each group.
+    ///   - scalesB: the granularity of B's scales; nil for the usual one of the format: 128×128 for FP8, 1×32 for FP4,
+    ///     none for the others.
+    /// - Throws: `usage` for extents below 0 or beyond 2⁴⁰, and for no thread.
+    public init(
+        m: Int, n: Int, k: Int, groups: Int = 1, formatA: MatrixOperand.Format = .float32,
+        formatB: MatrixOperand.Format, orderB: MatrixOperand.Order = .kMajor, scalesB: ScaleGranularity? = nil,
+        gate: Bool = false, threads: Int
+    ) throws(FathomError) {
+        for (name, value) in [("m", m), ("n", n), ("k", k), ("groups", groups)]
+        where value < 0 || value > 1 << 20 {
+            throw FathomError(.usage, "\(name) is \(value); 0…\(1 << 20) is legal")
+        }
+        guard threads > 0 else { throw FathomError(.usage, "\(threads) threads; 1 or more is legal") }
+        let usual: ScaleGranularity? =
+            switch formatB {
+            case .float8E4M3: .perBlock()
+            case .float4E2M1: .perToken(32)
+            case .float32, .bfloat16, .float16: nil
+            }
+        let granularity = scalesB ?? usual
+        let problem = GemmProblem.imagined(
+            m: m, n: n, k: k, formatA: formatA, formatB: formatB, orderB: orderB, scalesB: granularity)
+        let driver = GemmDriver(
+            [GemmProblem](repeating: problem, count: max(groups, 1)), epilogue: Epilogue(gate: gate),
+            threadCount: threads)
+        self.m = m
+        self.n = n
+        self.k = k
+        self.groups = groups
+        self.formatA = formatA
+        self.formatB = formatB
+        self.orderB = orderB
+        self.threads = threads
+        blocking = driver.blocking(of: problem)
+        tasks = groups == 0 ? 0 : driver.taskCount
+        scaleSide = granularity == nil ? .none : problem.b.isCodeOrdered ? .rows : .weights
+        let isPanel = blocking.path == .panel
+        panelBytes = blocking.panelRows * GemmScratch.packedStride * 4
+        rowBlockBytes = blocking.rowBlock * GemmScratch.packedStride * 4
+        sumBytes = isPanel ? blocking.taskRows * GemmScratch.tileStride * 4 : 0
+        operandBytes = groups * ((m * k * formatA.bitCount + n * k * formatB.bitCount) / 8 + m * n * 4)
+        intensity = operandBytes > 0 ? Double(groups) * Double(m) * Double(n) * Double(k) / Double(operandBytes) : 0
+        reasons = Self.reasons(problem, blocking, scaleSide, granularity, tasks: tasks, threads: threads)
+    }
+
+    private static func reasons(
+        _ problem: GemmProblem, _ blocking: GemmBlocking, _ scaleSide: ScaleSide, _ granularity: ScaleGranularity?,
+        tasks: Int, threads: Int
+    ) -> [String] {
+        var reasons: [String] = []
+        let rows = problem.rowCount
+        if blocking.path == .direct {
+            reasons.append(
+                "direct: \(rows) rows are at most \(linearDirectRows), so B is read once and decoded in registers; "
+                    + "memory is what bounds it")
+        } else if rows > linearDirectRows {
+            reasons.append(
+                "panel: \(rows) rows are more than \(linearDirectRows), so each panel of B is decoded once and used by "
+                    + "up to \(blocking.taskRows) rows")
+        } else if problem.b.order == .mnMajor {
+            reasons.append("panel: B is MN-major and is transposed while it is decoded")
+        } else if problem.b.format == .float4E2M1 {
+            reasons.append("panel: FP4 has no direct kernel")
+        } else {
+            reasons.append("panel: scales of single rows of B multiply its numbers while they are decoded")
+        }
+        if blocking.path == .panel {
+            reasons.append(
+                "a panel of \(blocking.panelRows) rows × \(blocking.chunk) of K and a block of \(blocking.rowBlock) rows "
+                    + "of A stay in the second-level cache together")
+        }
+        reasons.append("K is summed in chunks of \(blocking.chunk), always: bits depend on K alone")
+        switch scaleSide {
+        case .none: break
+        case .rows:
+            reasons.append(
+                "B's scales cover \(granularity?.rows ?? 1) rows, so they multiply A's packed rows once per such block")
+        case .weights:
+            reasons.append("B's scales belong to \(granularity?.rows ?? 1) row(s), so they multiply B while it is decoded")
+        }
+        reasons.append(
+            "\(tasks) tasks of \(blocking.taskRows) × \(blocking.taskColumns) for \(threads) threads: as large as leaves "
+                + "every thread busy to the end")
+        return reasons
+    }
+}
+
+extension GemmPlan: CustomStringConvertible {
+    public var description: String {
+        let sizes = [("panel of B", panelBytes), ("block of A", rowBlockBytes), ("sums", sumBytes)]
+            .filter { $0.1 > 0 }.map { "\($0.0) \($0.1 / 1024) KiB" }
+        return
+            (["\(groups) × [\(m), \(n), \(k)], A \(formatA.rawValue), B \(formatB.rawValue) \(orderB.rawValue)"]
+            + reasons + (sizes.isEmpty ? [] : ["scratch of a task: " + sizes.joined(separator: ", ")]))
+            .joined(separator: "\n")
+    }
+}
+
+extension GemmProblem {
+    /// A product of that shape that is planned and never run.
+    fileprivate static func imagined(
+        m: Int, n: Int, k: Int, formatA: MatrixOperand.Format, formatB: MatrixOperand.Format,
+        orderB: MatrixOperand.Order, scalesB: ScaleGranularity?
+    ) -> GemmProblem {
+        // SAFETY: the address stands for memory that is never read: plans look at shapes only.
+        let nowhere = UnsafeMutableRawPointer(bitPattern: 64) ?? UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1)
+        var b = MatrixOperand(UnsafeRawPointer(nowhere), formatB, rowCount: n, columnCount: k, order: orderB)
+        b.scales = scalesB.map {
+            BlockScales(
+                UnsafeRawPointer(nowhere), encoding: .float32, granularity: $0, rowStride: ceilDivide(k, $0.columns),
+                blockStride: 1)
+        }
+        return GemmProblem(
+            a: OperandSlice(MatrixOperand(UnsafeRawPointer(nowhere), formatA, rowCount: m, columnCount: k)),
+            b: OperandSlice(b), rowCount: m, outputs: 0..<n, depth: k,
+            d: ResultSlice(MatrixResult(nowhere, .float32, stride: n)))
+    }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+
+import Testing
+
+@Suite("fathom gemm", .timeLimit(.minutes(5)))
+struct GemmCommandTests {
+    @Test("the benchmark measures dense and grouped products and sets limits beside them")
+    func bench() async throws {
+        let outcome = try await FathomProcess.run(["gemm", "bench", "--smoke", "--json"])
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        let results = try #require(try outcome.object()["results"] as? [[String: Any]])
+        let layouts = Set(results.compactMap { ($0["result"] as? [String: Any])?["layout"] as? String })
+        #expect(layouts == ["dense", "contiguous", "masked"])
+        #expect(results.allSatisfy { ($0["fractionOfPeak"] as? Double ?? 0) > 0 })
+        #expect(results.contains { ($0["fractionOfDense"] as? Double ?? 0) > 0 })
+    }
+
+    @Test("a plan says which path and why")
+    func explain() async throws {
+        let few = try await FathomProcess.run(["gemm", "explain", "--m", "1", "--n", "4096", "--k", "7168"])
+        #expect(few.status == 0, "\(few.errors)")
+        #expect(few.output.contains("direct: 1 rows"))
+        let many = try await FathomProcess.run([
+            "gemm", "explain", "--m", "256", "--n", "4096", "--k", "7168", "--format-a", "bf16", "--format-b", "fp4",
+            "--threads", "3", "--json",
+        ])
+        #expect(many.status == 0, "\(many.errors)")
+        let plan = try many.object()
+        #expect((plan["blocking"] as? [String: Any])?["path"] as? String == "panel")
+        #expect(plan["scaleSide"] as? String == "b")
+        #expect((plan["tasks"] as? Int ?? 0) >= 3)
+    }
+
+    @Test(
+        "wrong arguments are usage and name what was given",
+        arguments: [
+            (["bench", "--shapes", "12"], "12"), (["bench", "--formats", "int8"], "int8"),
+            (["bench", "--m", "0"], "--m"), (["explain", "--m", "-1", "--n", "1", "--k", "1"], "m"),
+            (["explain", "--m", "1", "--n", "1", "--k", "1", "--format-b", "fp5"], "fp5"),
+            (["explain", "--m", "1", "--n", "9999999", "--k", "1"], "9999999"),
+        ])
+    func usage(arguments: [String], word: String) async throws {
+        let outcome = try await FathomProcess.run(["gemm"] + arguments)
+        #expect(outcome.status == 64, "\(outcome)")
+        #expect(outcome.errors.contains(word), "\(outcome.errors)")
+    }
+}
