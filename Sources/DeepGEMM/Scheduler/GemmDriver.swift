@@ -23,7 +23,7 @@ struct GemmDriver {
         self.epilogue = epilogue
         // Units of 2¹⁶ multiply-adds, so that sums of many products do not overflow.
         let total = self.problems.reduce(0) { $0 + $1.work }
-        let share = threadCount == 1 ? total : total / (threadCount * 8)
+        let share = threadCount == 1 ? total : total / (threadCount * 4)
         workPerTask = min(share, 1 << 40) << 16
         blockings.reserveCapacity(self.problems.count)
         taskEnds.reserveCapacity(self.problems.count)
