@@ -2,9 +2,9 @@
 
 /// Eight FP4 E2M1 codes of a word, the first in its lowest four bits, as floats 2¹⁴ times too small. Exact.
 ///
-/// A multiplication moves each code to the top of a 16-bit lane, an arithmetic shift spreads the sign, and a mask leaves
-/// sign, exponent and mantissa where half precision has them. Single precision would not do: there the code of ½ is a
-/// subnormal number, whose multiplication is slow.
+/// A multiplication moves each code to the top of a 16-bit lane, an arithmetic shift spreads the sign, and a mask
+/// leaves sign, exponent and mantissa where half precision has them. Single precision would not do: there the code of
+/// ½ is a subnormal number, whose multiplication is slow.
 @inlinable @inline(__always)
 public func smallFloats<I: InstructionSet>(_: I.Type, float4Codes word: UInt32) -> SIMD8<Float> {
     let low = UInt16(truncatingIfNeeded: word)

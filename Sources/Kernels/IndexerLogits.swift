@@ -3,9 +3,9 @@
 /// sums[j] += Σₕ w[h] · max(0, Σ_c q[h, c] · k[j, c]) with the heads in the lanes: the arguments of `indexerLogits`.
 ///
 /// Queries are packed: panels of sixteen heads, [depth][16], the last with eight where eight suffice; lanes beyond the
-/// last head are ignored. Each (query, key) has eight partial sums, lane l for the heads h ≡ l (mod 8), each one chain of
-/// multiply-adds over ascending h; each dot product is one chain over ascending c. So a logit's bits depend on its own
-/// query and key alone.
+/// last head are ignored. Each (query, key) has eight partial sums, lane l for the heads h ≡ l (mod 8), each one chain
+/// of multiply-adds over ascending h; each dot product is one chain over ascending c. So a logit's bits depend on its
+/// own query and key alone.
 public struct IndexerLogitsArguments {
     /// Packed heads.
     public var panels: UnsafePointer<Float>
@@ -130,14 +130,23 @@ func lanes(from count: Int) -> SIMDMask<SIMD8<Int32>> {
     SIMD8<Float>(0, 1, 2, 3, 4, 5, 6, 7) .>= SIMD8<Float>(repeating: Float(count))
 }
 
-/// out[j] = (sum of the key's eight partial sums) · scales[j]; without scales the sum itself.
+/// out[j] = (sum of the key's eight partial sums) · scales[j].
 @inlinable @inline(__always)
-public func finishIndexerLogits(
-    sums: UnsafePointer<Float>, scales: UnsafePointer<Float>?, out: UnsafeMutablePointer<Float>, count: Int
+public func finishIndexerLogits<I: InstructionSet>(
+    _: I.Type, sums: UnsafePointer<Float>, scales: UnsafePointer<Float>, out: UnsafeMutablePointer<Float>, count: Int
 ) {
-    for j in 0..<count {
-        let sum = horizontalSum(load8(sums + j &* 8))
-        out[j] = if let scales { sum * scales[j] } else { sum }
+    let whole = count & ~3
+    var j = 0
+    while j < whole {
+        let place = sums + j &* 8
+        let sum = I.horizontalSums(load8(place), load8(place + 8), load8(place + 16), load8(place + 24))
+        let factors = UnsafeRawPointer(scales + j).loadUnaligned(as: SIMD4<Float>.self)
+        UnsafeMutableRawPointer(out + j).storeBytes(of: sum * factors, as: SIMD4<Float>.self)
+        j &+= 4
+    }
+    while j < count {
+        out[j] = horizontalSum(load8(sums + j &* 8)) * scales[j]
+        j &+= 1
     }
 }
 

@@ -47,7 +47,7 @@ public struct KernelTable: Sendable {
     public let indexerLogits: @Sendable (UnsafePointer<IndexerLogitsArguments>) -> Void
     public let finishIndexerLogits:
         @Sendable (
-            _ sums: UnsafePointer<Float>, _ scales: UnsafePointer<Float>?, _ out: UnsafeMutablePointer<Float>,
+            _ sums: UnsafePointer<Float>, _ scales: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>,
             _ count: Int
         ) -> Void
     public let packIndexerHead:
@@ -57,6 +57,8 @@ public struct KernelTable: Sendable {
         ) -> Void
     public let decodeIndexerE4M3: @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void
     public let decodeIndexerFloat4: @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void
+
+    public let sumOfSquares: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> Float
 
     public let dotBlock: @Sendable (UnsafePointer<DotBlockArguments>) -> Void
     public let outerProduct: @Sendable (UnsafePointer<OuterProductArguments>) -> Void
@@ -114,12 +116,13 @@ public struct KernelTable: Sendable {
         indexerLogits: @escaping @Sendable (UnsafePointer<IndexerLogitsArguments>) -> Void,
         finishIndexerLogits:
             @escaping @Sendable (
-                UnsafePointer<Float>, UnsafePointer<Float>?, UnsafeMutablePointer<Float>, Int
+                UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int
             ) -> Void,
         packIndexerHead:
             @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Int, Int) -> Void,
         decodeIndexerE4M3: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
         decodeIndexerFloat4: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
+        sumOfSquares: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
         dotBlock: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void,
         outerProduct: @escaping @Sendable (UnsafePointer<OuterProductArguments>) -> Void,
         attentionBlock: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
@@ -168,6 +171,7 @@ public struct KernelTable: Sendable {
         self.packIndexerHead = packIndexerHead
         self.decodeIndexerE4M3 = decodeIndexerE4M3
         self.decodeIndexerFloat4 = decodeIndexerFloat4
+        self.sumOfSquares = sumOfSquares
         self.dotBlock = dotBlock
         self.outerProduct = outerProduct
         self.attentionBlock = attentionBlock

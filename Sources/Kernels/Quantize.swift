@@ -178,6 +178,7 @@ public func quantizeFloat4<I: InstructionSet, F: ElementFormat>(
     var block = 0
     while start < g.columnCount {
         let end = min(start &+ g.blockColumns, g.columnCount)
+        let whole = start &+ ((end &- start) & ~7)
         var peak = SIMD8<Float>()
         // Holds any NaN that was seen.
         var taint = SIMD8<Float>()
@@ -185,7 +186,10 @@ public func quantizeFloat4<I: InstructionSet, F: ElementFormat>(
             let source = g.source + row &* g.sourceStride
             var k = start
             while k < end {
-                let value = loadUpTo8(I.self, F.self, source + k &* F.byteCount, end &- k)
+                let value =
+                    k < whole
+                    ? F.load8(I.self, source + k &* F.byteCount)
+                    : F.load8(I.self, source + k &* F.byteCount, count: end &- k)
                 raise(I.self, &peak, by: value)
                 taint = taint.replacing(with: value, where: value .!= value)
                 k &+= 8
@@ -200,11 +204,16 @@ public func quantizeFloat4<I: InstructionSet, F: ElementFormat>(
             let source = g.source + row &* g.sourceStride
             let codes = g.codes + row &* g.codeStride
             var k = start
-            while k < end {
-                let rest = min(end &- k, 8)
-                let value = loadUpTo8(I.self, F.self, source + k &* F.byteCount, rest)
-                storeFloat4(packFloat4(I.self, float4Codes(I.self, value * factor)), codes + k / 2, count: rest)
+            while k < whole {
+                let value = F.load8(I.self, source + k &* F.byteCount)
+                let word = packFloat4(I.self, float4Codes(I.self, value * factor))
+                UnsafeMutableRawPointer(codes + k / 2).storeBytes(of: word, as: UInt32.self)
                 k &+= 8
+            }
+            if k < end {
+                let value = F.load8(I.self, source + k &* F.byteCount, count: end &- k)
+                let word = packFloat4(I.self, float4Codes(I.self, value * factor))
+                storeFloat4(word, codes + k / 2, count: end &- k)
             }
         }
         start = end
@@ -212,12 +221,8 @@ public func quantizeFloat4<I: InstructionSet, F: ElementFormat>(
     }
 }
 
-/// Stores the bytes that hold the first `count` of eight codes.
+/// Stores the bytes that hold the first `count` of eight codes, 1…7.
 @inlinable @inline(__always)
 func storeFloat4(_ word: UInt32, _ out: UnsafeMutablePointer<UInt8>, count: Int) {
-    if count == 8 {
-        UnsafeMutableRawPointer(out).storeBytes(of: word, as: UInt32.self)
-        return
-    }
     for byte in 0..<(count &+ 1) / 2 { out[byte] = UInt8(truncatingIfNeeded: word &>> UInt32(8 &* byte)) }
 }

@@ -135,6 +135,7 @@ struct IndexerTests {
         let full = try GuardedLogits(rows: shape.queries, columns: shape.keys)
         try mqaLogits(
             query.queries, keys: keys.matrix, starts: starts, ends: ends, into: full.view, on: context)
+        let all = full.bits
         let longest = seen.map(\.count).max() ?? 0
         for (width, cleans) in [(longest, true), (longest, false), (longest + 37, true), (shape.keys, true)] {
             let found = try GuardedLogits(rows: shape.queries, columns: width)
@@ -143,7 +144,7 @@ struct IndexerTests {
                 compressedWidth: width, on: context)
             let rest = cleans ? (-Float.infinity).bitPattern : GuardedLogits.poison
             let expected = seen.enumerated().flatMap { row, range in
-                range.map { full.bits[row * shape.keys + $0] }
+                range.map { all[row * shape.keys + $0] }
                     + [UInt32](repeating: rest, count: width - range.count)
             }
             #expect(found.bits == expected && found.isIntact)
@@ -269,6 +270,35 @@ struct IndexerTests {
         for column in 0..<count {
             #expect(found[column].isFinite == (1..<19).contains(column))
             #expect(found[count + column].isNaN == (column == 41))
+        }
+    }
+
+    @Test("An infinite key gives infinite logits and no NaN, whatever the number of heads")
+    func infinity() throws {
+        let depth = 12
+        let context = try ComputeContext(threadCount: 1)
+        for heads in [1, 5, 8, 9, 13, 16, 17] {
+            var random = RandomNumbers(seed: UInt64(heads))
+            var numbers = random.normals(20 * depth)
+            numbers[3 * depth + 4] = .infinity
+            numbers[7 * depth + 5] = -.infinity
+            let (q, k) = (GuardedBuffer<Float>(random.normals(heads * depth)), GuardedBuffer<Float>(numbers))
+            let ones = GuardedBuffer<Float>(count: heads, repeating: 1)
+            let queries = try IndexerQueries(
+                values: IndexerMatrix(
+                    FloatRows(q.start, element: .float32, rowCount: heads, columnCount: depth)),
+                headCount: heads,
+                weights: FloatRows(ones.start, element: .float32, rowCount: 1, columnCount: heads))
+            let keys = try IndexerMatrix(
+                FloatRows(k.start, element: .float32, rowCount: 20, columnCount: depth))
+            let logits = try GuardedLogits(rows: 1, columns: 20)
+            try mqaLogits(queries, keys: keys, starts: [0], ends: [20], into: logits.view, on: context)
+            let expected = referenceMQALogits(
+                queries: q.values, keys: numbers, weights: ones.values, headCount: heads, depth: depth,
+                keyCount: 20, visible: [0..<20])
+            for (found, wanted) in zip(floats(logits.bits), expected) {
+                #expect(wanted.isInfinite ? Double(found) == wanted : abs(Double(found) - wanted) < 1e-5)
+            }
         }
     }
 

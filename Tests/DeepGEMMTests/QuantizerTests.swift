@@ -182,6 +182,75 @@ struct QuantizerTests {
         }
     }
 
+    @Test(
+        "With scale 1, every exponent and every tie is rounded as the scalar formats do",
+        arguments: QuantizedMatrix.Format.allCases)
+    func sweep(format: QuantizedMatrix.Format) throws {
+        // The first number makes the scale exactly 1.
+        var values: [Float] = [format.largest]
+        for upper in UInt32(0)..<65536 {
+            for low: UInt32 in [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF] {
+                let x = Float(bitPattern: upper << 16 | low)
+                if abs(x) <= format.largest || (x.isNaN && format == .float8E4M3) { values.append(x) }
+            }
+        }
+        let memory = GuardedBuffer<Float>(values)
+        let input = try FloatRows(memory.start, element: .float32, rowCount: 1, columnCount: values.count)
+        let row = ScaleGranularity.perToken(values.count)
+        for level in InstructionSetLevel.available {
+            let context = try ComputeContext(threadCount: 1, level: level)
+            let found =
+                format == .float8E4M3
+                ? try quantizeFloat8(input, granularity: row, on: context)
+                : try quantizeFloat4(input, granularity: row, on: context)
+            #expect(found.scales.array == [1])
+            for (x, code) in zip(values, elementCodes(found)) {
+                let wanted =
+                    format == .float8E4M3 ? Float8E4M3(x).bitPattern : Float4E2M1(x).bitPattern
+                if code != wanted { Issue.record("\(level): \(x) became \(code), not \(wanted)") }
+            }
+        }
+    }
+
+    @Test("The kernels write a strip's codes and scales and nothing else", arguments: QuantizerCase.all)
+    func canaries(_ test: QuantizerCase) throws {
+        let rows = min(test.rows, test.granularity.rows)
+        let values = quantizerValues(rows * test.columns, seed: 5)
+        let expected = referenceQuantize(
+            values, rowCount: rows, columnCount: test.columns, format: test.format,
+            granularity: test.granularity, powerOfTwoScales: false)
+        let rowBytes = test.format == .float8E4M3 ? test.columns : (test.columns + 1) / 2
+        let stride = rowBytes + 3
+        for level in InstructionSetLevel.available {
+            let source = GuardedBuffer<Float>(values)
+            let codes = GuardedBuffer<UInt8>(count: rows * stride - 3, repeating: 0xEE)
+            let scales = GuardedBuffer<Float>(poisoned: expected.scales.count)
+            var arguments = QuantizeArguments(
+                source: source.start, sourceStride: test.columns * 4, rowCount: rows, columnCount: test.columns,
+                blockColumns: min(test.granularity.columns, test.columns), powerOfTwoScales: false,
+                codes: codes.start, codeStride: stride, scales: scales.start)
+            switch test.format {
+            case .float8E4M3: level.kernels.quantizeE4M3Float32(&arguments)
+            case .float4E2M1: level.kernels.quantizeFloat4Float32(&arguments)
+            }
+            #expect(codes.isIntact && scales.isIntact && scales.values == expected.scales)
+            for (index, byte) in codes.values.enumerated() {
+                let (row, place) = (index / stride, index % stride)
+                let first = row * test.columns + place * (test.format == .float8E4M3 ? 1 : 2)
+                let wanted: UInt8
+                if place >= rowBytes {
+                    wanted = 0xEE
+                } else if test.format == .float8E4M3 {
+                    wanted = expected.codes[first]
+                } else {
+                    let odd = place * 2 + 1 < test.columns ? expected.codes[first + 1] : 0
+                    wanted = expected.codes[first] | odd << 4
+                }
+                if byte != wanted { Issue.record("row \(row), byte \(place): \(byte), not \(wanted)") }
+            }
+        }
+    }
+
     @Test("Misuse is refused, naming what is legal")
     func misuse() throws {
         let buffer = try AlignedBuffer<Float>(count: 100, purpose: "test")

@@ -158,7 +158,7 @@ public struct IndexerBenchmark: Sendable, Codable {
             let blocks = ceilDivide(keyCount, blockSize)
             cache = try PagedIndexerCache(format: format, blockCount: blocks, blockSize: blockSize, depth: depth)
             let keys = try randomNumbers(keyCount, depth, seed: 3)
-            // An odd multiplier permutes the blocks if it shares no factor with their number; else this is the identity.
+            // A prime that shares no factor with the number of blocks permutes them.
             let step = blocks % 7919 == 0 ? 1 : 7919
             let order = (0..<blocks).map { $0 * step % blocks }
             let slots = (0..<keyCount).map { order[$0 / blockSize] * blockSize + $0 % blockSize }

@@ -94,6 +94,7 @@ public struct IndexerLogits: @unchecked Sendable {
             let place = (baseAddress + first * 4).assumingMemoryBound(to: Float.self)
             place.update(repeating: -.infinity, count: columns.count)
         case .bfloat16:
+            // SAFETY: as above.
             let place = (baseAddress + first * 2).assumingMemoryBound(to: UInt16.self)
             place.update(repeating: 0xFF80, count: columns.count)
         }

@@ -98,6 +98,7 @@ public struct IndexerMatrix: @unchecked Sendable {
             try self.init(
                 .float8E4M3, UnsafeRawPointer(matrix.codes.baseAddress), rowCount: matrix.rowCount,
                 depth: matrix.columnCount, rowByteStride: matrix.rowByteCount,
+                // SAFETY: as above.
                 rowScales: UnsafePointer(scales.values.baseAddress), owners: [KeptValue(matrix)])
         case .float4E2M1:
             guard scales.granularity.rows == 1,
@@ -122,6 +123,7 @@ public struct IndexerMatrix: @unchecked Sendable {
             try self.init(
                 .float4E2M1, UnsafeRawPointer(matrix.codes.baseAddress), rowCount: matrix.rowCount,
                 depth: matrix.columnCount, rowByteStride: matrix.rowByteCount,
+                // SAFETY: as above.
                 blockScales: UnsafePointer(bytes.baseAddress), blockScaleStride: scales.columnBlocks,
                 owners: [KeptValue(matrix), bytes])
         }
@@ -134,6 +136,7 @@ public struct IndexerMatrix: @unchecked Sendable {
         float8 codes: UnsafePointer<UInt8>, rowCount: Int, depth: Int, rowByteStride: Int? = nil,
         scales: UnsafePointer<Float>? = nil
     ) throws(FathomError) {
+        // SAFETY: the caller keeps the codes valid.
         try self.init(
             .float8E4M3, UnsafeRawPointer(codes), rowCount: rowCount, depth: depth,
             rowByteStride: rowByteStride ?? depth, rowScales: scales, owners: [])
@@ -154,6 +157,7 @@ public struct IndexerMatrix: @unchecked Sendable {
             throw FathomError(
                 .usage, "FP4 scales of rows of \(depth) are \(stride) bytes apart; at least \(least) is legal")
         }
+        // SAFETY: the caller keeps the codes valid.
         try self.init(
             .float4E2M1, UnsafeRawPointer(codes), rowCount: rowCount, depth: depth,
             rowByteStride: rowByteStride ?? ceilDivide(max(depth, 0), 2), blockScales: scales,
@@ -189,6 +193,7 @@ func decodeIndexerRows(
             let source = arguments.source + row * arguments.sourceStride
             let out = arguments.out + row * arguments.outStride
             if format == .float32 {
+                // SAFETY: as above.
                 UnsafeMutableRawPointer(out).copyMemory(from: source, byteCount: arguments.depth * 4)
             } else {
                 kernels.decodeBFloat16(source, out, arguments.depth, 1)

@@ -37,8 +37,8 @@ public struct IndexerContextLengths: Sendable {
     private init(
         requestCount: Int, queriesPerRequest: Int, lengths: [Int32], _ visible: (_ request: Int, _ query: Int) -> Int
     ) throws(FathomError) {
-        guard queriesPerRequest >= 1, queriesPerRequest <= 1 << 20 else {
-            throw FathomError(.usage, "\(queriesPerRequest) queries a request; 1…\(1 << 20) is legal")
+        guard queriesPerRequest >= 1, queriesPerRequest <= 1 << 16 else {
+            throw FathomError(.usage, "\(queriesPerRequest) queries a request; 1…\(1 << 16) is legal")
         }
         if let index = lengths.firstIndex(where: { $0 < 0 }) {
             throw FathomError(.usage, "context length \(lengths[index]) at index \(index); 0 or more is legal")

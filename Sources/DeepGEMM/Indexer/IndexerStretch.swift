@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 
+// SAFETY: In this file all pointers are offsets into one worker's scratch memory as `IndexerPlan` divides it, or rows
+// of the logits that only the running task writes.
+
 internal import KernelDispatch
 internal import Kernels
 internal import LowPrecision
@@ -50,7 +53,11 @@ struct IndexerPlan {
     private let keyRows: Int
 
     static let maximumKeyBlock = 96
-    static let maximumRows = 8
+    /// Rows that share decoded keys: eight where scratch memory allows, more while their packed heads stay small enough
+    /// for the second-level cache.
+    static let minimumRows = 8
+    static let maximumRows = 64
+    static let packedFloats = 1 << 16
 
     init(headCount: Int, depth: Int) {
         self.headCount = headCount
@@ -67,10 +74,12 @@ struct IndexerPlan {
         let floatsPerHead = depth + 1
         if Self.padded(headCount) * floatsPerHead <= left {
             headsPerGroup = headCount
-            rowsPerStretch = min(Self.maximumRows, left / (Self.padded(headCount) * floatsPerHead))
+            let floatsPerRow = max(1, Self.padded(headCount) * floatsPerHead)
+            rowsPerStretch = min(
+                left / floatsPerRow, max(Self.minimumRows, min(Self.maximumRows, Self.packedFloats / floatsPerRow)))
         } else {
             headsPerGroup = max(16, left / floatsPerHead / 16 * 16)
-            rowsPerStretch = Self.maximumRows
+            rowsPerStretch = Self.minimumRows
         }
     }
 
@@ -129,8 +138,8 @@ struct IndexerStretch<Source: IndexerKeySource> {
 
     /// One row against the part of a decoded block that it sees.
     private func compute(_ row: IndexerRow, slot: Int, keys: Range<Int>, block: Int) {
-        // SAFETY: all offsets lie inside the worker's scratch, as `IndexerPlan` divides it. The kernel may read up to a
-        // tile beyond the last key, which the plan's rows allow for.
+        // SAFETY: all offsets lie inside the worker's scratch, as `IndexerPlan` divides it. The kernel may read up to
+        // a tile beyond the last key, which the plan's rows allow for.
         let sums = scratch + plan.sumOffset
         let tile = indexerKeyTile
         sums.update(repeating: 0, count: ceilDivide(keys.count, tile) * tile * 8)

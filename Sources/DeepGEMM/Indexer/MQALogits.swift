@@ -8,9 +8,9 @@ internal import Workers
 ///
 ///     logits[i, j] = sf[j] · Σₕ w[i, h] · max(0, Σ_c q[i, h, c] · k[j, c])    for starts[i] ≤ j < ends[i]
 ///
-/// with q [s, h, d], keys [s_kv, d] and their scales sf, w [s, h]; starts and ends are first clamped to 0…s_kv. Any s, h,
-/// d and s_kv. Products are summed in float32 over ascending c, heads in eight interleaved sums of ascending h. A logit
-/// depends on its query and key alone, bit for bit: not on the number of threads, the other rows or the mode.
+/// with q [s, h, d], keys [s_kv, d] and their scales sf, w [s, h]; starts and ends are first clamped to 0…s_kv. Any s,
+/// h, d and s_kv. Products are summed in float32 over ascending c, heads in eight interleaved sums of ascending h. A
+/// logit depends on its query and key alone, bit for bit: not on the number of threads, the other rows or the mode.
 ///
 /// - Parameters:
 ///   - starts, ends: the keys that each query sees, [s]; none where the end does not exceed the start.

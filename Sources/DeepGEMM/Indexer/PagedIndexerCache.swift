@@ -190,10 +190,12 @@ struct PagedIndexerKeys: IndexerKeySource {
             decodeIndexerRows(
                 cache.format,
                 IndexerDecodeArguments(
+                    // SAFETY: as above.
                     source: UnsafeRawPointer(place.values), sourceStride: rowBytes, rowCount: count,
                     depth: cache.depth, scales: UnsafeRawPointer(place.scale), scaleStride: 4,
                     out: destination + row * stride, outStride: stride), kernels)
             if cache.format == .float8E4M3 {
+                // SAFETY: four bytes of scale for each token.
                 UnsafeMutableRawPointer(scales + row).copyMemory(from: place.scale, byteCount: count * 4)
             } else {
                 (scales + row).update(repeating: 1, count: count)

@@ -7,8 +7,8 @@ internal import Workers
 
 /// The columns of the `count` largest logits of each row, largest first, of equals the lower column first.
 ///
-/// −∞ and NaN are never chosen: where fewer numbers are left, the rest of the row is −1. Exact and deterministic. Memory
-/// beyond the result: 8 KiB and 8 · `count` bytes per thread.
+/// −∞ and NaN are never chosen: where fewer numbers are left, the rest of the row is −1. Exact and deterministic.
+/// Memory beyond the result: 8 KiB and 8 · `count` bytes per thread.
 ///
 /// - Parameters:
 ///   - limits: if given, row i is searched in columns 0 ..< limits[i] only (clamped to the columns there are), so that
@@ -18,8 +18,8 @@ internal import Workers
 public func topK(
     _ logits: IndexerLogits, count: Int, limits: [Int]? = nil, on context: ComputeContext
 ) throws(FathomError) -> [Int32] {
-    guard count >= 0, count <= Int(Int32.max) else {
-        throw FathomError(.usage, "top-k with k = \(count); 0…\(Int32.max) is legal")
+    guard count >= 0, count <= topKLimit else {
+        throw FathomError(.usage, "top-k with k = \(count); 0…\(topKLimit) is legal")
     }
     guard logits.columnCount <= Int(Int32.max) else {
         throw FathomError(.usage, "top-k over \(logits.columnCount) columns; at most \(Int32.max) is legal")
@@ -52,10 +52,13 @@ public func topK(
     return result
 }
 
+/// The largest k, which bounds the memory of the result and of the candidates.
+private let topKLimit = 1 << 20
+
 /// The selection in one row.
 ///
-/// Numbers are mapped to integers of the same order, and the k-th largest is found by counting digit after digit, eleven
-/// bits at a time. What lies above it is chosen, and of its equals the first.
+/// Numbers are mapped to integers of the same order, and the k-th largest is found by counting digit after digit,
+/// eleven bits at a time. What lies above it is chosen, and of its equals the first.
 private struct TopKRow {
     static let bins = 2048
 
@@ -96,6 +99,7 @@ private struct TopKRow {
             pairs[found] = UInt64(rank) << 32 | UInt64(~UInt32(column))
             found += 1
         }
+        // SAFETY: so many candidates were written above.
         var chosen = UnsafeMutableBufferPointer(start: pairs, count: found)
         chosen.sort(by: >)
         for index in 0..<found {

@@ -41,6 +41,7 @@ public struct FloatRows: @unchecked Sendable {
     public init(
         _ buffer: AlignedBuffer<Float>, rowCount: Int, columnCount: Int, rowStride: Int? = nil
     ) throws(FathomError) {
+        // SAFETY: kept alive as the owner; the rows are held to its length below.
         try self.init(
             UnsafeRawPointer(buffer.baseAddress), element: .float32, rowCount: rowCount, columnCount: columnCount,
             rowStride: rowStride ?? columnCount, owner: buffer)
@@ -53,6 +54,7 @@ public struct FloatRows: @unchecked Sendable {
     public init(
         _ buffer: AlignedBuffer<UInt16>, rowCount: Int, columnCount: Int, rowStride: Int? = nil
     ) throws(FathomError) {
+        // SAFETY: kept alive as the owner; the rows are held to its length below.
         try self.init(
             UnsafeRawPointer(buffer.baseAddress), element: .bfloat16, rowCount: rowCount, columnCount: columnCount,
             rowStride: rowStride ?? columnCount, owner: buffer)
