@@ -98,8 +98,8 @@ func stretchEnd<W: ElementFormat>(_: W.Type, _ g: LinearArguments, from first: I
     W.isScaled ? min(g.endOutput, (first / g.blockRows &+ 1) &* g.blockRows) : g.endOutput
 }
 
-/// Writes activation rows first ..< first + rows, columns from ..< from + count, to `out` as the dot products take them:
-/// in the order of the format's groups, padded with zeros to a whole group.
+/// Writes activation rows first ..< first + rows, columns from ..< from + count, to `out` as the dot products take
+/// them: in the order of the format's groups, padded with zeros to a whole group.
 @inlinable @inline(__always)
 func packActivations<W: ElementFormat>(
     _: W.Type, _ g: LinearArguments, rows: Int, first: Int, from: Int, count: Int,

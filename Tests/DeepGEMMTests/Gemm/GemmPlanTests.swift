@@ -55,6 +55,14 @@ struct GemmPlanTests {
         }
     }
 
+    @Test("Panels fit the second-level cache, whatever its size", arguments: [256, 512, 1024, 2048])
+    func caches(kibibytes: Int) throws {
+        let plan = try GemmPlan(
+            m: 512, n: 4096, k: 4096, formatB: .bfloat16, threads: 2, cacheBytes: kibibytes << 10)
+        #expect(plan.panelBytes + plan.rowBlockBytes <= kibibytes << 10)
+        #expect(plan.blocking.panelRows >= min(128, kibibytes / 8) && plan.blocking.taskColumns % 128 == 0)
+    }
+
     @Test("A plan of groups counts the tasks of all of them")
     func groups() throws {
         let plan = try GemmPlan(m: 64, n: 2048, k: 2048, groups: 32, formatB: .float8E4M3, threads: 2)

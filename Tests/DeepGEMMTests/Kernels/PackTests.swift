@@ -57,11 +57,14 @@ struct PackTests {
                             } else if k >= count {
                                 expected = 0
                             } else {
-                                let scale = blockColumns > 0 ? scales.start[row * blocks + (first + k) / blockColumns] : 1
+                                let scale =
+                                    blockColumns > 0 ? scales.start[row * blocks + (first + k) / blockColumns] : 1
                                 expected = Float(values[row][k]) * scale
                             }
                             if found.bitPattern != expected.bitPattern {
-                                Issue.record("\(order) \(interleaves) \(blockColumns): (\(row), \(k)) of \(rows)×\(count): \(found), \(expected)")
+                                Issue.record(
+                                    "\(order) \(interleaves) \(blockColumns): (\(row), \(k)) is \(found), not \(expected)"
+                                )
                                 return
                             }
                         }
