@@ -4,38 +4,25 @@
 /// number per output. Part of the definition of the result: outputs add their chunks in ascending order.
 @inlinable public var linearChunk: Int { 1024 }
 
-/// Up to this many activation rows are multiplied straight from the stored weights, up to three at a time.
+/// How many activation rows `linear` takes at most: it multiplies straight with the stored weights, up to three rows at
+/// a time.
 @inlinable public var linearDirectRows: Int { 32 }
 
 /// How far ahead of their use weights are asked for, at least.
 @inlinable public var linearPrefetchBytes: Int { 8192 }
 
-/// Weight rows that are decoded to float at a time where there are more activation rows.
-@inlinable public var linearPanelRows: Int { 128 }
-
-/// Floats between the rows of a decoded panel; the excess keeps rows from falling on the same cache sets.
-@inlinable public var linearPanelStride: Int { linearChunk + 16 }
-
-/// Activation rows that share a pass over the panel, so that they stay in the second-level cache.
-@inlinable public var linearRowBlock: Int { 48 }
-
 /// Floats of packed activations that the direct path holds at a time; longer rows are multiplied strip by strip.
 @inlinable public var linearStripCount: Int { 1 << 18 }
 
-/// Floats of scratch that `linear` needs: packed and scaled activations and a cut group, or a panel with a block of
-/// activations and its sums.
-@inlinable public var linearScratchCount: Int {
-    max(
-        2 * linearStripCount + linearTailCount,
-        (linearPanelRows + linearRowBlock) * linearPanelStride + linearRowBlock * linearPanelRows)
-}
+/// Floats of scratch that `linear` needs: packed and scaled activations and a cut group.
+@inlinable public var linearScratchCount: Int { 2 * linearStripCount + linearTailCount }
 
 /// Floats that hold the last, cut group of some weight rows in any format.
 @inlinable var linearTailCount: Int { 8 * 32 }
 
 /// out[m, n] (+)= Σₖ a[m, k] · w[n, k] for a range of n: the arguments of `linear`.
 public struct LinearArguments {
-    /// Activations [rowCount, columnCount], rows `aStride` floats apart.
+    /// Activations [rowCount, columnCount], at most `linearDirectRows` rows, `aStride` floats apart.
     public var a: UnsafePointer<Float>
     public var aStride: Int
     public var rowCount: Int
@@ -102,16 +89,7 @@ public func linear<I: InstructionSet, W: ElementFormat>(
             for n in g.firstOutput..<g.endOutput { g.out[m &* g.outStride &+ n] = 0 }
         }
     }
-    if g.rowCount <= linearDirectRows {
-        linearDirect(I.self, W.self, g)
-        return
-    }
-    var first = g.firstOutput
-    while first < g.endOutput {
-        let end = stretchEnd(W.self, g, from: first)
-        linearPanels(I.self, W.self, g, first, end)
-        first = end
-    }
+    linearDirect(I.self, W.self, g)
 }
 
 /// The end of the outputs from `first` on that share one row of block scales.
@@ -342,75 +320,6 @@ func linearDirectChunk<I: InstructionSet, W: ElementFormat, let R: Int, let M: I
             groupCount: 1)
     }
     DotTile<R, M>.add(I.self, sums, times: W.scaleBias, to: g.out + (m &* g.outStride &+ n), outStride: g.outStride)
-}
-
-/// Many activation rows: a panel of weights is decoded once per chunk and used by all rows.
-@inlinable @inline(__always)
-func linearPanels<I: InstructionSet, W: ElementFormat>(
-    _: I.Type, _: W.Type, _ g: LinearArguments, _ firstOutput: Int, _ endOutput: Int
-) {
-    let scaled = g.scratch + linearPanelRows &* linearPanelStride
-    let sums = scaled + linearRowBlock &* linearPanelStride
-    var first = firstOutput
-    while first < endOutput {
-        let end = min(first &+ linearPanelRows, endOutput)
-        var chunk = 0
-        while chunk < g.columnCount {
-            let count = min(linearChunk, g.columnCount &- chunk)
-            for n in first..<end {
-                decodeGroups(
-                    I.self, W.self, g.w + (n &* g.wStride &+ chunk &* W.byteCount),
-                    to: g.scratch + (n &- first) &* linearPanelStride, count: count)
-            }
-            var row = 0
-            while row < g.rowCount {
-                let rows = min(linearRowBlock, g.rowCount &- row)
-                packActivations(
-                    W.self, g, rows: rows, first: row, from: chunk, count: count, to: scaled, stride: linearPanelStride)
-                let padded = (count &+ elementGroup &- 1) / elementGroup &* elementGroup
-                if W.isScaled {
-                    scaleActivations(
-                        W.self, g, rows: rows, from: chunk, count: padded, n: first, source: UnsafePointer(scaled),
-                        to: scaled, stride: linearPanelStride)
-                }
-                var block = DotBlockArguments(
-                    a: UnsafePointer(scaled), aStride: linearPanelStride, rowCount: rows,
-                    b: UnsafePointer(g.scratch), bStride: linearPanelStride, outputCount: end &- first, count: padded,
-                    factor: W.scaleBias, out: sums, outStride: linearPanelRows)
-                for i in 0..<rows &* linearPanelRows { sums[i] = 0 }
-                dotBlock(I.self, &block)
-                for m in 0..<rows {
-                    let out = g.out + ((row &+ m) &* g.outStride &+ first)
-                    for n in 0..<end &- first { out[n] += sums[m &* linearPanelRows &+ n] }
-                }
-                row &+= rows
-            }
-            chunk &+= count
-        }
-        first = end
-    }
-}
-
-/// Decodes `count` elements in the order of the format's groups, padded with zeros to a whole group, too small by the
-/// square of the format's `scaleBias`.
-@inlinable @inline(__always)
-func decodeGroups<I: InstructionSet, W: ElementFormat>(
-    _: I.Type, _: W.Type, _ source: UnsafeRawPointer, to destination: UnsafeMutablePointer<Float>, count: Int
-) {
-    let whole = count / elementGroup &* elementGroup
-    var k = 0
-    while k < whole {
-        let group = source + k &* W.byteCount
-        store8(W.load8(I.self, group: group, part: 0), destination + k)
-        store8(W.load8(I.self, group: group, part: 1), destination + (k &+ 8))
-        store8(W.load8(I.self, group: group, part: 2), destination + (k &+ 16))
-        store8(W.load8(I.self, group: group, part: 3), destination + (k &+ 24))
-        k &+= elementGroup
-    }
-    guard whole < count else { return }
-    for i in 0..<elementGroup { destination[whole &+ i] = 0 }
-    decode(I.self, W.self, source + whole &* W.byteCount, to: destination + whole, count: count &- whole)
-    packGroup(W.self, UnsafePointer(destination + whole), to: destination + whole)
 }
 
 /// Decodes `count` elements, too small by the square of the format's `scaleBias`.

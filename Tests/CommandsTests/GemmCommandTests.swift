@@ -19,7 +19,7 @@ struct GemmCommandTests {
     func explain() async throws {
         let few = try await FathomProcess.run(["gemm", "explain", "--m", "1", "--n", "4096", "--k", "7168"])
         #expect(few.status == 0, "\(few.errors)")
-        #expect(few.output.contains("direct: 1 rows"))
+        #expect(few.output.contains("direct: 1 row"))
         let many = try await FathomProcess.run([
             "gemm", "explain", "--m", "256", "--n", "4096", "--k", "7168", "--format-a", "bf16", "--format-b", "fp4",
             "--threads", "3", "--json",

@@ -159,7 +159,9 @@ private struct GemmSpeed: Report {
     var results: [GemmRate]
 
     var text: String {
-        var table = Table([.left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .right])
+        var table = Table([
+            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .right,
+        ])
         table.add(
             "layout", "format", "m", "n", "k", "groups", "ms", "GFLOP/s", "of peak", "GB/s", "of read", "of dense")
         for rate in results {

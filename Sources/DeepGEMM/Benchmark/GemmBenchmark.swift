@@ -169,6 +169,7 @@ private struct BenchmarkOperand {
             groupCount: groups)
         if let scales, let granularity {
             let grid = granularity.grid(rowCount: rows, columnCount: columns)
+            // SAFETY: made for this grid above.
             operand.scales = BlockScales(
                 UnsafePointer(scales.baseAddress), granularity: granularity, rowStride: grid.columns, blockStride: 1,
                 groupStride: grid.rows * grid.columns)

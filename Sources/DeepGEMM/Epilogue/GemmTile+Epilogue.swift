@@ -10,8 +10,8 @@ extension Epilogue {
     /// Whether sums are D.
     var isIdentity: Bool { alpha == 1 && bias == nil && !gate && heads == nil }
 
-    /// Calls `body` with runs of columns that stay neighbours in D: the first one's place among `columns`, its column in
-    /// D, and their number.
+    /// Calls `body` with runs of columns that stay neighbours in D: the first one's place among `columns`, its
+    /// column in D, and their number.
     func forEachRun(of columns: Range<Int>, _ body: (_ offset: Int, _ column: Int, _ count: Int) -> Void) {
         guard let heads else {
             body(0, columns.lowerBound, columns.count)

@@ -6,7 +6,7 @@ internal import Platform
 
 /// The rules that operands keep. Each failure names the operand, what was given and what would be legal.
 extension GemmCall {
-    /// The largest extent or stride: sums and products of the places inside an operand then never overflow, or are found.
+    /// The largest extent or stride: sums of places inside an operand never overflow, and products are looked at.
     static let extentLimit = 1 << 40
 
     /// All rules that do not depend on the layout of groups.
@@ -53,10 +53,11 @@ extension GemmCall {
         let outer = operand.order == .kMajor ? operand.rowCount : operand.columnCount
         if !hasBlocks {
             guard operand.stride >= inner || outer <= 1, operand.stride >= 0, operand.stride <= Self.extentLimit else {
+                let units = operand.order == .kMajor ? "rows" : "K indices"
                 throw FathomError(
                     .usage,
                     "\(name) is \(operand.order.rawValue) with a stride of \(operand.stride) elements; "
-                        + "\(inner)…\(Self.extentLimit) is legal, what its \(operand.order == .kMajor ? "rows" : "K indices") take")
+                        + "\(inner)…\(Self.extentLimit) is legal, what its \(units) take")
             }
         }
         guard operand.groupStride >= 0, operand.groupStride <= Self.extentLimit else {
@@ -134,19 +135,22 @@ extension GemmCall {
         }
         guard d.stride >= width || rows <= 1, d.stride >= 0, d.stride <= Self.extentLimit else {
             throw FathomError(
-                .usage, "D has a stride of \(d.stride) elements; \(width)…\(Self.extentLimit) is legal, what its rows take")
+                .usage,
+                "D has a stride of \(d.stride) elements; \(width)…\(Self.extentLimit) is legal, what its rows take")
         }
         try checkGroupStride(rows, width, groups)
         guard (d.format == .float8E4M3) == (d.scales != nil) else {
             throw FathomError(
                 .usage,
                 d.scales == nil
-                    ? "D is fp8 without scales; fp8 needs a place for them" : "D is \(d.format.rawValue) with scales; only fp8 has them"
+                    ? "D is fp8 without scales; fp8 needs a place for them"
+                    : "D is \(d.format.rawValue) with scales; only fp8 has them"
             )
         }
         guard let scales = d.scales else { return }
         if scales.encoding != .ue8m0, UInt(bitPattern: scales.baseAddress) % 4 != 0 {
-            throw FathomError(.usage, "D's scales lie at \(scales.baseAddress); the address must be a multiple of 4 bytes")
+            throw FathomError(
+                .usage, "D's scales lie at \(scales.baseAddress); the address must be a multiple of 4 bytes")
         }
         for (what, value) in [
             ("row", scales.rowStride), ("block", scales.blockStride), ("group", scales.groupStride),
@@ -171,8 +175,9 @@ extension GemmCall {
         guard groups <= 1 || (d.groupStride >= 0 && d.groupStride <= Self.extentLimit) else {
             throw FathomError(.usage, "D has a group stride of \(d.groupStride); 0…\(Self.extentLimit) is legal")
         }
-        guard groups <= 1 || d.groupStride >= matrix || (rows <= 1 && d.groupStride >= width)
-            || (d.groupStride >= width && d.stride >= span(groups, d.groupStride, width))
+        guard
+            groups <= 1 || d.groupStride >= matrix || (rows <= 1 && d.groupStride >= width)
+                || (d.groupStride >= width && d.stride >= span(groups, d.groupStride, width))
         else {
             throw FathomError(
                 .usage,
@@ -187,11 +192,13 @@ extension GemmCall {
         let width = epilogue.resultColumns(outputs: b.rowCount)
         guard UInt(bitPattern: c.baseAddress) % unit == 0 else {
             throw FathomError(
-                .usage, "C lies at \(c.baseAddress); the address of \(c.format.rawValue) must be a multiple of \(unit) bytes")
+                .usage,
+                "C lies at \(c.baseAddress); the address of \(c.format.rawValue) must be a multiple of \(unit) bytes")
         }
         guard c.stride >= width || rows <= 1, c.stride >= 0, c.stride <= Self.extentLimit else {
             throw FathomError(
-                .usage, "C has a stride of \(c.stride) elements; \(width)…\(Self.extentLimit) is legal, what its rows take")
+                .usage,
+                "C has a stride of \(c.stride) elements; \(width)…\(Self.extentLimit) is legal, what its rows take")
         }
         guard groups <= 1 || (c.groupStride >= 0 && c.groupStride <= Self.extentLimit) else {
             throw FathomError(

@@ -208,7 +208,8 @@ struct GemmCall {
             }
         }
         guard total == a.columnCount else {
-            throw FathomError(.usage, "the groups have \(total) elements of K in all; the operands have \(a.columnCount)")
+            throw FathomError(
+                .usage, "the groups have \(total) elements of K in all; the operands have \(a.columnCount)")
         }
     }
 }

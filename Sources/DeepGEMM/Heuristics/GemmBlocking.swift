@@ -2,6 +2,7 @@
 
 internal import KernelDispatch
 internal import Kernels
+internal import Platform
 
 /// How one product is cut: the numbers that the driver uses. None of them changes a bit of the result.
 public struct GemmBlocking: Sendable, Hashable, Codable {
@@ -39,14 +40,22 @@ struct GemmShape {
     var allowsDirect = true
     /// Multiply-adds that one task should have at least so that every thread of the team is busy to the end.
     var workPerTask = 0
+    /// Bytes of a core's second-level cache.
+    var cacheSize = GemmShape.machineCacheSize
+
+    /// This machine's; 1 MiB where it is not known.
+    static let machineCacheSize = Machine.secondLevelCacheSize ?? 1 << 20
 }
 
 /// Where a worker's scratch memory is divided.
 enum GemmScratch {
     /// Floats from one packed row to the next; the excess keeps rows from falling on the same cache sets.
     static var packedStride: Int { linearChunk + 16 }
+    /// The largest panel of B and block of A, for which there is room.
     static let panelRows = 128
     static let rowBlock = 48
+    /// Panels of B and blocks of A to choose from. Both divide the largest.
+    static let blocks: [(panelRows: Int, rowBlock: Int)] = [(128, 48), (64, 24), (32, 12)]
     /// Rows of B that are multiplied between two requests for the next block of A.
     static let outputRun = 8
     /// Columns of a task's sums on the panel path, a gate's twice.
@@ -107,8 +116,11 @@ extension GemmBlocking {
     private init(panel shape: GemmShape, share: Int) {
         path = .panel
         chunk = linearChunk
-        panelRows = GemmScratch.panelRows
-        rowBlock = GemmScratch.rowBlock
+        let rowBytes = GemmScratch.packedStride * 4
+        let room = shape.cacheSize / 4 * 3
+        let fitting = GemmScratch.blocks.first { ($0.panelRows + $0.rowBlock) * rowBytes <= room }
+        panelRows = fitting?.panelRows ?? 32
+        rowBlock = fitting?.rowBlock ?? 12
         let widest = shape.hasGate ? GemmScratch.tileColumns / 2 : GemmScratch.tileColumns
         let sides = shape.hasGate ? 2 : 1
         // As many rows as scratch holds, evenly; then as many columns as leave enough tasks.
@@ -119,6 +131,7 @@ extension GemmBlocking {
         let perColumn = max(1, min(taskRows, max(shape.rowCount, 1)) * shape.depth * sides)
         let wanted = max(1, share / perColumn)
         taskColumns = min(widest, (wanted + panelRows - 1) / panelRows * panelRows)
+        taskColumns = (taskColumns + 127) / 128 * 128
         columnTasks = (shape.columnCount + taskColumns - 1) / taskColumns
         // Still too few: fewer rows, although B is then decoded more often.
         let total = Double(shape.rowCount) * Double(shape.columnCount * sides) * Double(shape.depth)

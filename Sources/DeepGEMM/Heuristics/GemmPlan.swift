@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 
-public import Platform
-internal import Kernels
 internal import KernelDispatch
+internal import Kernels
+public import Platform
+
+// SAFETY: In this file one address stands for memory that is never read: plans look at shapes only.
 
 /// How `gemm` would cut a product or a group of equal products, and why: for people and programs that ask.
 ///
@@ -16,6 +18,8 @@ public struct GemmPlan: Sendable, Codable {
     public var formatB: MatrixOperand.Format
     public var orderB: MatrixOperand.Order
     public var threads: Int
+    /// Bytes of a core's second-level cache.
+    public var cacheBytes: Int
     public var blocking: GemmBlocking
     /// Tasks of all groups together.
     public var tasks: Int
@@ -46,11 +50,12 @@ public struct GemmPlan: Sendable, Codable {
     ///   - m: rows of each group.
     ///   - scalesB: the granularity of B's scales; nil for the usual one of the format: 128×128 for FP8, 1×32 for FP4,
     ///     none for the others.
-    /// - Throws: `usage` for extents below 0 or beyond 2⁴⁰, and for no thread.
+    ///   - cacheBytes: a core's second-level cache; nil for this machine's, 1 MiB where it is not known.
+    /// - Throws: `usage` for extents outside 0…2²⁰, and for no thread.
     public init(
         m: Int, n: Int, k: Int, groups: Int = 1, formatA: MatrixOperand.Format = .float32,
         formatB: MatrixOperand.Format, orderB: MatrixOperand.Order = .kMajor, scalesB: ScaleGranularity? = nil,
-        gate: Bool = false, threads: Int
+        gate: Bool = false, threads: Int, cacheBytes: Int? = nil
     ) throws(FathomError) {
         for (name, value) in [("m", m), ("n", n), ("k", k), ("groups", groups)]
         where value < 0 || value > 1 << 20 {
@@ -68,7 +73,8 @@ public struct GemmPlan: Sendable, Codable {
             m: m, n: n, k: k, formatA: formatA, formatB: formatB, orderB: orderB, scalesB: granularity)
         let driver = GemmDriver(
             [GemmProblem](repeating: problem, count: max(groups, 1)), epilogue: Epilogue(gate: gate),
-            threadCount: threads)
+            threadCount: threads, cacheSize: cacheBytes ?? GemmShape.machineCacheSize)
+        self.cacheBytes = cacheBytes ?? GemmShape.machineCacheSize
         self.m = m
         self.n = n
         self.k = k
@@ -86,18 +92,16 @@ public struct GemmPlan: Sendable, Codable {
         sumBytes = isPanel ? blocking.taskRows * GemmScratch.tileStride * 4 : 0
         operandBytes = groups * ((m * k * formatA.bitCount + n * k * formatB.bitCount) / 8 + m * n * 4)
         intensity = operandBytes > 0 ? Double(groups) * Double(m) * Double(n) * Double(k) / Double(operandBytes) : 0
-        reasons = Self.reasons(problem, blocking, scaleSide, granularity, tasks: tasks, threads: threads)
+        reasons = []
+        reasons = makeReasons(problem, granularity)
     }
 
-    private static func reasons(
-        _ problem: GemmProblem, _ blocking: GemmBlocking, _ scaleSide: ScaleSide, _ granularity: ScaleGranularity?,
-        tasks: Int, threads: Int
-    ) -> [String] {
+    private func makeReasons(_ problem: GemmProblem, _ granularity: ScaleGranularity?) -> [String] {
         var reasons: [String] = []
         let rows = problem.rowCount
         if blocking.path == .direct {
             reasons.append(
-                "direct: \(rows) rows are at most \(linearDirectRows), so B is read once and decoded in registers; "
+                "direct: \(rows) row(s) are at most \(linearDirectRows), so B is read once and decoded in registers; "
                     + "memory is what bounds it")
         } else if rows > linearDirectRows {
             reasons.append(
@@ -112,8 +116,8 @@ public struct GemmPlan: Sendable, Codable {
         }
         if blocking.path == .panel {
             reasons.append(
-                "a panel of \(blocking.panelRows) rows × \(blocking.chunk) of K and a block of \(blocking.rowBlock) rows "
-                    + "of A stay in the second-level cache together")
+                "a panel of \(blocking.panelRows) rows × \(blocking.chunk) of K and \(blocking.rowBlock) rows "
+                    + "of A stay in the second-level cache of \(cacheBytes / 1024) KiB together")
         }
         reasons.append("K is summed in chunks of \(blocking.chunk), always: bits depend on K alone")
         switch scaleSide {
@@ -122,11 +126,12 @@ public struct GemmPlan: Sendable, Codable {
             reasons.append(
                 "B's scales cover \(granularity?.rows ?? 1) rows, so they multiply A's packed rows once per such block")
         case .weights:
-            reasons.append("B's scales belong to \(granularity?.rows ?? 1) row(s), so they multiply B while it is decoded")
+            reasons.append(
+                "B's scales belong to \(granularity?.rows ?? 1) row(s), so they multiply B while it is decoded")
         }
         reasons.append(
-            "\(tasks) tasks of \(blocking.taskRows) × \(blocking.taskColumns) for \(threads) threads: as large as leaves "
-                + "every thread busy to the end")
+            "\(tasks) tasks of \(blocking.taskRows) × \(blocking.taskColumns) for \(threads) thread(s): as large as "
+                + "leaves every thread busy to the end")
         return reasons
     }
 }
@@ -148,8 +153,7 @@ extension GemmProblem {
         m: Int, n: Int, k: Int, formatA: MatrixOperand.Format, formatB: MatrixOperand.Format,
         orderB: MatrixOperand.Order, scalesB: ScaleGranularity?
     ) -> GemmProblem {
-        // SAFETY: the address stands for memory that is never read: plans look at shapes only.
-        let nowhere = UnsafeMutableRawPointer(bitPattern: 64) ?? UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1)
+        guard let nowhere = UnsafeMutableRawPointer(bitPattern: 64) else { preconditionFailure("64 is no null") }
         var b = MatrixOperand(UnsafeRawPointer(nowhere), formatB, rowCount: n, columnCount: k, order: orderB)
         b.scales = scalesB.map {
             BlockScales(

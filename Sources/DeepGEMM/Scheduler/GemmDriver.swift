@@ -12,13 +12,18 @@ internal import Workers
 struct GemmDriver {
     var problems: [GemmProblem]
     var epilogue = Epilogue()
+    private let cacheSize: Int
     /// Multiply-adds that a task should have at least.
     private var workPerTask = 0
     private var blockings: [GemmBlocking] = []
     /// Tasks of the problems up to and including each one.
     private var taskEnds: [Int] = []
 
-    init(_ problems: [GemmProblem], epilogue: Epilogue = Epilogue(), threadCount: Int) {
+    init(
+        _ problems: [GemmProblem], epilogue: Epilogue = Epilogue(), threadCount: Int,
+        cacheSize: Int = GemmShape.machineCacheSize
+    ) {
+        self.cacheSize = cacheSize
         self.problems = problems.filter { $0.rowCount > 0 && !$0.outputs.isEmpty }
         self.epilogue = epilogue
         // Units of 2¹⁶ multiply-adds, so that sums of many products do not overflow.
@@ -29,7 +34,7 @@ struct GemmDriver {
         taskEnds.reserveCapacity(self.problems.count)
         var end = 0
         for problem in self.problems {
-            let blocking = GemmBlocking(Self.shape(of: problem, epilogue, workPerTask: workPerTask))
+            let blocking = GemmBlocking(shape(of: problem))
             blockings.append(blocking)
             end += blocking.taskCount
             taskEnds.append(end)
@@ -37,11 +42,11 @@ struct GemmDriver {
     }
 
     /// What a problem's blocking depends on.
-    private static func shape(of problem: GemmProblem, _ epilogue: Epilogue, workPerTask: Int) -> GemmShape {
+    private func shape(of problem: GemmProblem) -> GemmShape {
         GemmShape(
             rowCount: problem.rowCount, columnCount: epilogue.columnCount(outputs: problem.outputs.count),
-            depth: problem.depth * problem.segmentCount, hasGate: epilogue.gate, allowsDirect: allowsDirect(problem),
-            workPerTask: workPerTask)
+            depth: problem.depth * problem.segmentCount, hasGate: epilogue.gate,
+            allowsDirect: Self.allowsDirect(problem), workPerTask: workPerTask, cacheSize: cacheSize)
     }
 
     /// Whether B can be multiplied as it lies, and its scales and A's packed rows fit the scratch memory.
@@ -76,7 +81,7 @@ struct GemmDriver {
 
     /// How a problem of this group is cut.
     func blocking(of problem: GemmProblem) -> GemmBlocking {
-        GemmBlocking(Self.shape(of: problem, epilogue, workPerTask: workPerTask))
+        GemmBlocking(shape(of: problem))
     }
 
     /// Computes all of it.

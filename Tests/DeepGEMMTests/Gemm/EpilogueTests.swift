@@ -59,7 +59,8 @@ struct EpilogueTests {
                 let columns = epilogue.resultColumns(outputs: n)
                 let plain = TestResult(.float32, rows: m, columns: columns)
                 try gemm(a.operand, b.operand, into: plain.result, epilogue: epilogue, on: context)
-                let values = (0..<m).flatMap { row in (0..<columns).map { plain.value(group: 0, row: row, column: $0) } }
+                let values = (0..<m).flatMap { row in (0..<columns).map { plain.value(group: 0, row: row, column: $0) }
+                }
                 for encoding in [ResultScales.Encoding.float32, .float32PowerOfTwo, .ue8m0] {
                     let expected = referenceQuantize(
                         values, rowCount: m, columnCount: columns, format: .float8E4M3, granularity: .perToken(128),

@@ -6,7 +6,6 @@ import LowPrecision
 import TestSupport
 import Testing
 
-
 @Suite("Independence of a product's rows")
 struct GemmIndependenceTests {
     typealias Format = MatrixOperand.Format
@@ -22,7 +21,8 @@ struct GemmIndependenceTests {
         part.baseAddress += first * operand.stride * operand.format.bitCount / 8
         part.rowCount = count
         if let scales = operand.scales {
-            part.scales?.baseAddress += first / scales.granularity.rows * scales.rowStride * (scales.encoding == .ue8m0 ? 1 : 4)
+            part.scales?.baseAddress +=
+                first / scales.granularity.rows * scales.rowStride * (scales.encoding == .ue8m0 ? 1 : 4)
         }
         return part
     }
@@ -32,10 +32,13 @@ struct GemmIndependenceTests {
         arguments: InstructionSetLevel.available, pairs)
     func rows(level: InstructionSetLevel, formats: (Format, Format)) throws {
         let (m, n, k) = (600, 45, 1100)
-        let a = TestOperand(formats.0, rows: m, columns: k, granularity: usualGranularity(formats.0, isB: false), seed: 1)
-        let b = TestOperand(formats.1, rows: n, columns: k, granularity: usualGranularity(formats.1, isB: true), seed: 2)
+        let a = TestOperand(
+            formats.0, rows: m, columns: k, granularity: usualGranularity(formats.0, isB: false), seed: 1)
+        let b = TestOperand(
+            formats.1, rows: n, columns: k, granularity: usualGranularity(formats.1, isB: true), seed: 2)
         let bTransposed = TestOperand(
-            formats.1, rows: n, columns: k, order: .mnMajor, gap: 2, granularity: usualGranularity(formats.1, isB: true),
+            formats.1, rows: n, columns: k, order: .mnMajor, gap: 2,
+            granularity: usualGranularity(formats.1, isB: true),
             style: .mnMajor, seed: 2)
         var random = RandomNumbers(seed: 3)
         let bias = GuardedBuffer(random.normals(n))
@@ -76,7 +79,9 @@ struct GemmIndependenceTests {
         }
     }
 
-    @Test("bfloat16 and accumulated results are the float32 bits, rounded and continued", arguments: InstructionSetLevel.available)
+    @Test(
+        "bfloat16 and accumulated results are the float32 bits, rounded and continued",
+        arguments: InstructionSetLevel.available)
     func outputs(level: InstructionSetLevel) throws {
         let context = try ComputeContext(threadCount: 2, level: level)
         for m in [2, 60] {

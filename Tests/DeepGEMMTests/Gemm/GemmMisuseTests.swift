@@ -42,7 +42,9 @@ struct Misuse: Sendable, CustomStringConvertible {
         Misuse("negative rows", ["A", "-1 rows", "0…"]) { $0.a.rowCount = -1 },
         Misuse("negative columns", ["B", "-3 columns"]) { $0.b.columnCount = -3 },
         Misuse("absurd rows", ["A", "rows", "1099511627776"]) { $0.a.rowCount = 1 << 41 },
-        Misuse("a span beyond memory", ["A", "memory"]) { $0.a.stride = 1 << 40; $0.a.rowCount = 1 << 20 },
+        Misuse("a span beyond memory", ["A", "memory"]) {
+            $0.a.stride = 1 << 40; $0.a.rowCount = 1 << 20
+        },
         Misuse("different K", ["16", "15", "equal"]) { $0.b.columnCount = 15 },
         Misuse("short stride of A", ["A", "k-major", "15", "16…"]) { $0.a.stride = 15 },
         Misuse("short stride of an MN-major B", ["B", "mn-major", "5", "6…"]) {
@@ -217,7 +219,9 @@ struct GemmMisuseTests {
         try expectGroupFailure([7, 9], ["group 0", "A", "even"], groups: 1, change: { $0.a.format = .float4E2M1 }) {
             .depth($0, groups: 2)
         }
-        try expectGroupFailure([7, 9], ["B", "FP4 in blocks", "even"], groups: 1, change: { $0.b.format = .float4E2M1 }) {
+        try expectGroupFailure(
+            [7, 9], ["B", "FP4 in blocks", "even"], groups: 1, change: { $0.b.format = .float4E2M1 }
+        ) {
             .depth($0, groups: 2, storage: .blocks)
         }
         let transposed: (inout Misuse.Arguments) -> Void = {

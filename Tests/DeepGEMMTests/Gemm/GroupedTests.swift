@@ -26,7 +26,8 @@ struct GroupedTests {
 
     /// Runs the product at every level and compares.
     private func expectReference(
-        _ a: TestOperand, _ b: TestOperand, groups: GroupLayout, rows: Int, resultGroups: Int = 1, accumulates: Bool = false,
+        _ a: TestOperand, _ b: TestOperand, groups: GroupLayout, rows: Int, resultGroups: Int = 1,
+        accumulates: Bool = false,
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let n = b.operand.rowCount

@@ -47,7 +47,8 @@ final class TestOperand {
             ScaleWriter(format, rows, columns, groups, $0, style, kGroups: kGroups ?? [columns], original)
         }
         let inner = order == .kMajor ? columns : rows
-        let count = rows > 0 && columns > 0 ? (groups - 1) * operand.groupStride + (outer - 1) * operand.stride + inner : 0
+        let count =
+            rows > 0 && columns > 0 ? (groups - 1) * operand.groupStride + (outer - 1) * operand.stride + inner : 0
         let bytes = (count * format.bitCount + 7) / 8
         let memory = GuardedBuffer<UInt8>(count: bytes, repeating: 0xFF)
         for group in 0..<groups {
@@ -173,7 +174,8 @@ private struct ScaleWriter {
                     case .rowMajor, .mnMajor:
                         let bits = value.bitPattern
                         for byte in 0..<4 {
-                            bytes[(start + block * blockStride) * 4 + byte] = UInt8(truncatingIfNeeded: bits >> (8 * UInt32(byte)))
+                            bytes[(start + block * blockStride) * 4 + byte] = UInt8(
+                                truncatingIfNeeded: bits >> (8 * UInt32(byte)))
                         }
                     case .bytes: bytes[start + block * blockStride] = UE8M0(clampingUp: value).bitPattern
                     case .packed:
