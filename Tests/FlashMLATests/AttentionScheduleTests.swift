@@ -152,8 +152,8 @@ struct AttentionScheduleTests {
             ).splitByteCount(valueWidth: 512)
         }
         #expect(try bytes([32768], threads: 1) == 0)
-        // 8 items of 8 partitions: the first stores one set, the others eight each.
-        #expect(try bytes([32768], threads: 2) == (1 + 7 * 8) * 16 * 514 * 4)
+        // 16 items of 4 partitions: the first stores one set, the others four each.
+        #expect(try bytes([32768], threads: 2) == (1 + 15 * 4) * 16 * 514 * 4)
     }
 
     @Test("Numbers out of range are errors that name them")

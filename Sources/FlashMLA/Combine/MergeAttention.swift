@@ -42,11 +42,12 @@ public func mergeAttention(
     on context: ComputeContext
 ) throws(FathomError) {
     try DecodeRule.check(count: parts.count, "parts to merge")
-    try DecodeRule.check(out, "out", written: true)
+    try DecodeRule.check(out, "out")
+    try DecodeRule.check(writing: out, "out")
     try DecodeRule.check(logSums: logSums.count, queries: out)
     for (index, part) in parts.enumerated() {
         let name = "part \(index)"
-        try DecodeRule.check(part.out, name, written: false)
+        try DecodeRule.check(part.out, name)
         try DecodeRule.check(like: out, "out", part.out, name)
         guard part.out.width == out.width else {
             throw FathomError(

@@ -35,11 +35,12 @@ public func denseDecode(
     schedule: MLASchedule? = nil, out: DecodeTensor, logSums: UnsafeMutableBufferPointer<Float>?,
     on context: ComputeContext
 ) throws(FathomError) {
-    try DecodeRule.check(queries, "queries", written: false)
+    try DecodeRule.check(queries, "queries")
     try DecodeRule.check(cache)
     try DecodeRule.check(queries: queries, cache: cache)
-    try DecodeRule.check(out, "out", written: true)
+    try DecodeRule.check(out, "out")
     try DecodeRule.check(out: out, queries: queries)
+    try DecodeRule.check(writing: out, "out")
     try DecodeRule.check(sequences, cache: cache, requests: queries.requestCount)
     let scale = scale ?? 1 / Float(queries.width).squareRoot()
     try DecodeRule.check(scale: scale)

@@ -22,7 +22,7 @@ package struct AttentionSchedule: Sendable, Equatable {
     private static let blockShare = 4
     /// What an item costs besides its keys: gathering queries, finishing rows, and being handed out.
     private static let itemShare = 16
-    /// An item may cost this share of a thread's part before it is cut along its keys.
+    /// An item of more than this share of a thread's part is cut along its keys, into pieces of half of it.
     private static let itemsPerThread = 4
 
     /// - Parameters:
@@ -40,7 +40,8 @@ package struct AttentionSchedule: Sendable, Equatable {
         let total = tiles.reduce(0) { $0 + $1.cost }
         let limit = threadCount == 1 ? Int.max : max(1, total / (Self.itemsPerThread * threadCount))
         for tile in tiles {
-            let pieces = min(tile.partitions.count, (tile.cost - 1) / limit + 1)
+            let isLong = tile.cost > limit
+            let pieces = isLong ? min(tile.partitions.count, (2 * tile.cost - 1) / limit + 1) : 1
             if pieces > 1 { append(tile, pieces: pieces, extents[tile.rows.request]) } else { items.append(tile) }
         }
         items = Self.byFallingCost(items)
