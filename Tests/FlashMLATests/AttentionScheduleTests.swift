@@ -152,8 +152,8 @@ struct AttentionScheduleTests {
             ).splitByteCount(valueWidth: 512)
         }
         #expect(try bytes([32768], threads: 1) == 0)
-        // 16 items of 4 partitions: the first stores one set, the others four each.
-        #expect(try bytes([32768], threads: 2) == (1 + 15 * 4) * 16 * 514 * 4)
+        // An eighth of the partitions in the first item, which stores one set; the others store one for each.
+        #expect(try bytes([32768], threads: 2) == (1 + 56) * 16 * 514 * 4)
     }
 
     @Test("Numbers out of range are errors that name them")

@@ -84,7 +84,10 @@ private struct ScheduleReport: Report {
             return Item(
                 request: item.rows.request, tokens: [item.rows.tokens.lowerBound, item.rows.tokens.upperBound],
                 heads: [item.rows.heads.lowerBound, item.rows.heads.upperBound],
-                keys: [item.partitions.lowerBound * partitionSize, min(length, item.partitions.upperBound * partitionSize)],
+                keys: [
+                    item.partitions.lowerBound * partitionSize,
+                    min(length, item.partitions.upperBound * partitionSize),
+                ],
                 cost: item.cost, isSplit: item.storedRows != nil)
         }
         threadCosts = schedule.expectedCosts

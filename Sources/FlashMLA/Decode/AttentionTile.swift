@@ -142,6 +142,7 @@ struct AttentionTile {
             decode(source, rowCount: run, to: keys + (position - first) * shape.rowWidth)
             position += run
         }
+        // SAFETY: the scratch holds `count` decoded rows now.
         return (UnsafePointer(keys), shape.rowWidth)
     }
 

@@ -22,7 +22,8 @@ package struct AttentionSchedule: Sendable, Equatable {
     private static let blockShare = 4
     /// What an item costs besides its keys: gathering queries, finishing rows, and being handed out.
     private static let itemShare = 16
-    /// An item of more than this share of a thread's part is cut along its keys, into pieces of half of it.
+    /// An item of more than this share of a thread's part is cut along its keys: into one piece of that share
+    /// and others of half of it.
     private static let itemsPerThread = 4
 
     /// - Parameters:
@@ -40,19 +41,27 @@ package struct AttentionSchedule: Sendable, Equatable {
         let total = tiles.reduce(0) { $0 + $1.cost }
         let limit = threadCount == 1 ? Int.max : max(1, total / (Self.itemsPerThread * threadCount))
         for tile in tiles {
-            let isLong = tile.cost > limit
-            let pieces = isLong ? min(tile.partitions.count, (2 * tile.cost - 1) / limit + 1) : 1
-            if pieces > 1 { append(tile, pieces: pieces, extents[tile.rows.request]) } else { items.append(tile) }
+            if tile.cost > limit, tile.partitions.count > 1 {
+                append(tile, limit: limit, extents[tile.rows.request])
+            } else {
+                items.append(tile)
+            }
         }
         items = Self.byFallingCost(items)
     }
 
-    /// Cuts a tile along its keys and lays out the sums of its pieces.
-    private mutating func append(_ tile: AttentionItem, pieces: Int, _ extent: AttentionExtent) {
+    /// Cuts a tile of more than `limit` along its keys and lays out the sums of its pieces.
+    ///
+    /// The first piece is the longest: it stores one set of sums, the others one for each partition.
+    private mutating func append(_ tile: AttentionItem, limit: Int, _ extent: AttentionExtent) {
         let count = tile.partitions.count
-        let first = storedRowCount
-        for piece in 0..<pieces {
-            let partitions = piece * count / pieces..<(piece + 1) * count / pieces
+        let first = max(1, count * limit / tile.cost)
+        let rest = count - first
+        let pieces = min(rest, (2 * (tile.cost - limit) - 1) / limit + 1)
+        let start = storedRowCount
+        for piece in 0...pieces {
+            let partitions =
+                piece == 0 ? 0..<first : first + (piece - 1) * rest / pieces..<first + piece * rest / pieces
             items.append(
                 AttentionItem(
                     rows: tile.rows, partitions: partitions, storedRows: storedRowCount,
@@ -61,7 +70,7 @@ package struct AttentionSchedule: Sendable, Equatable {
         }
         merges.append(
             AttentionMerge(
-                rows: tile.rows, storedRows: first, setCount: (storedRowCount - first) / tile.rows.count))
+                rows: tile.rows, storedRows: start, setCount: (storedRowCount - start) / tile.rows.count))
     }
 
     /// Stable, so that items that read the same keys stay neighbours.

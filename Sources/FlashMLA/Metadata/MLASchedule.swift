@@ -10,7 +10,7 @@ public import Platform
 /// uses, and on however many threads it runs, its results have the same bits.
 ///
 /// Cost of an item: its blocks of 64 keys times (its rows + 4 for decoding), and 16 besides. An item of more than a
-/// quarter of a thread's part is cut into pieces of about half of that.
+/// quarter of a thread's part is cut into a first piece of that size and pieces of half of it.
 public struct MLASchedule: Sendable, Equatable {
     /// Keys of each request.
     public let lengths: [Int32]
