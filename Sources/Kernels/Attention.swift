@@ -101,7 +101,7 @@ func scoreTile<I: InstructionSet, let R: Int, let M: Int>(
     for m in 0..<M {
         for r in 0..<R { out[m &* attentionBlockSize &+ r] = 0 }
     }
-    var block = DotBlockArguments(
+    let block = DotBlockArguments(
         a: g.queries + row &* g.queryStride, aStride: g.queryStride, rowCount: M, b: g.keys + t &* g.keyStride,
         bStride: g.keyStride, outputCount: R, count: g.keyWidth, factor: 1, out: out, outStride: attentionBlockSize)
     dotBlockTile(I.self, DotTile<R, M>.self, block, 0, 0)

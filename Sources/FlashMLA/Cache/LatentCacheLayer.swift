@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import Kernels
+internal import Tensors
 
 /// One layer of a paged latent cache: blocks of `blockSize` rows, a row being what one token leaves behind.
 ///
@@ -35,5 +36,12 @@ public struct LatentCacheLayer {
     public func row(_ position: Int, blockTable: UnsafePointer<Int32>) -> UnsafeMutableRawPointer {
         let block = Int(blockTable[position / Self.blockSize])
         return baseAddress + (block * Self.blockSize + position % Self.blockSize) * rowWidth * format.byteCount
+    }
+
+    /// The same rows for reading. A layer does not know how many blocks it has: every index may be legal.
+    var paged: PagedLatentCache {
+        PagedLatentCache(
+            reading: baseAddress, format == .float32 ? .float32 : .bfloat16, blockCount: Int(Int32.max),
+            pageSize: Self.blockSize, rowWidth: rowWidth)
     }
 }

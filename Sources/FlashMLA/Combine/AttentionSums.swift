@@ -41,11 +41,19 @@ struct AttentionSums {
 
     /// Folds in the sums of the same rows over keys that follow.
     func merge(_ later: AttentionSums, _ kernels: KernelTable) {
-        for row in 0..<rowCount {
-            kernels.mergeAttention(
-                maxima + row, sums + row, out + row * valueWidth, later.maxima[row], later.sums[row],
-                later.out + row * valueWidth, valueWidth)
-        }
+        for row in 0..<rowCount { merge(later, row: row, kernels) }
+    }
+
+    /// Folds in the sums of one row over keys that follow.
+    func merge(_ later: AttentionSums, row: Int, _ kernels: KernelTable) {
+        kernels.mergeAttention(
+            maxima + row, sums + row, out + row * valueWidth, later.maxima[row], later.sums[row],
+            later.out + row * valueWidth, valueWidth)
+    }
+
+    /// Copies everything to memory for as many rows.
+    func copy(to memory: UnsafeMutablePointer<Float>) {
+        memory.update(from: maxima, count: Self.floatCount(rowCount: rowCount, valueWidth: valueWidth))
     }
 
     /// Row `row`'s result: its output divided by its sum, to `result` [valueWidth]. Returns ln Σ e^score.

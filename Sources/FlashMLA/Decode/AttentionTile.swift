@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 
+internal import KernelDispatch
 internal import Kernels
+internal import Tensors
 
-/// The rows of one item while they are computed: a row is one head of one token, token by token.
+/// The rows of one item while they are computed, token by token, the heads of a token side by side.
 ///
 /// Holds two sets of running maximum, sum and unnormalised output: the current partition's and the total's.
 struct AttentionTile {
-    private let request: AttentionRequest
-    private let item: AttentionItem
+    private let sequence: AttentionSequence
+    private let rows: AttentionRows
     private let shape: AttentionShape
-    private let cache: LatentCacheLayer
+    private let cache: PagedLatentCache
+    private let keyHead: Int
     private let kernels: KernelTable
-    private let rowCount: Int
 
     // Scratch, see `scratchCount`.
     private let partition: AttentionSums
@@ -28,100 +30,156 @@ struct AttentionTile {
             + rows * (rowWidth + attentionBlockSize + 1) + attentionBlockSize * rowWidth
     }
 
-    init(
-        request: AttentionRequest, item: AttentionItem, shape: AttentionShape, cache: LatentCacheLayer,
-        kernels: KernelTable, scratch: UnsafeMutablePointer<Float>
-    ) {
-        self.request = request
-        self.item = item
-        self.shape = shape
-        self.cache = cache
-        self.kernels = kernels
-        rowCount = item.tokens.count * item.heads.count
+    init(rows: AttentionRows, task: AttentionTask, scratch: UnsafeMutablePointer<Float>) {
+        sequence = task.sequences[rows.request]
+        self.rows = rows
+        shape = task.shape
+        cache = task.cache
+        keyHead = rows.heads.lowerBound / task.group
+        kernels = task.context.kernels
         // SAFETY: the scratch is large enough for all of these (`scratchCount`) and belongs to this task.
-        let rows = AttentionSchedule.maximumRows
+        let limit = AttentionSchedule.maximumRows
         var next = scratch
         func take(_ count: Int) -> UnsafeMutablePointer<Float> {
             defer { next += count }
             return next
         }
-        let sumCount = AttentionSums.floatCount(rowCount: rowCount, valueWidth: shape.valueWidth)
-        partition = AttentionSums(rowCount: rowCount, valueWidth: shape.valueWidth, memory: take(sumCount))
-        total = AttentionSums(rowCount: rowCount, valueWidth: shape.valueWidth, memory: take(sumCount))
-        queries = take(rows * shape.rowWidth)
+        let sumCount = AttentionSums.floatCount(rowCount: rows.count, valueWidth: shape.valueWidth)
+        partition = AttentionSums(rowCount: rows.count, valueWidth: shape.valueWidth, memory: take(sumCount))
+        total = AttentionSums(rowCount: rows.count, valueWidth: shape.valueWidth, memory: take(sumCount))
+        queries = take(limit * shape.rowWidth)
         keys = take(attentionBlockSize * shape.rowWidth)
-        scores = take(rows * attentionBlockSize)
+        scores = take(limit * attentionBlockSize)
         // SAFETY: an Int32 has the size and alignment of a Float.
-        limits = UnsafeMutableRawPointer(take(rows)).bindMemory(to: Int32.self, capacity: rows)
-        total.clear()
-        gatherQueries()
+        limits = UnsafeMutableRawPointer(take(limit)).bindMemory(to: Int32.self, capacity: limit)
     }
 
-    /// Puts the tile's queries side by side; heads of one token are a slice of the request's.
-    private func gatherQueries() {
-        let width = item.heads.count * shape.rowWidth
-        for (index, token) in item.tokens.enumerated() {
-            let source = request.queries + (token * shape.headCount + item.heads.lowerBound) * shape.rowWidth
-            (queries + index * width).update(from: source, count: width)
+    /// Token and head of row `row`.
+    private func place(_ row: Int) -> (token: Int, head: Int) {
+        (
+            rows.tokens.lowerBound + row / rows.heads.count,
+            rows.heads.lowerBound + row % rows.heads.count
+        )
+    }
+
+    /// Puts the tile's queries side by side, as floats.
+    func gatherQueries() {
+        for row in 0..<rows.count {
+            let (token, head) = place(row)
+            let source = sequence.queries.row(token: token, head: head)
+            let target = queries + row * shape.rowWidth
+            // SAFETY: a row of queries holds `rowWidth` numbers of its type, aligned to it.
+            if sequence.queries.scalarType == .float32 {
+                target.update(from: source.assumingMemoryBound(to: Float.self), count: shape.rowWidth)
+            } else {
+                kernels.decodeBFloat16(source, target, shape.rowWidth, 1)
+            }
         }
     }
 
-    /// Sums one partition of the cache into the partition's set.
-    func sum(partition index: Int) {
-        partition.clear()
-        let visible = request.firstPosition + item.tokens.upperBound
+    /// Sums some partitions, the first of all included, into the total.
+    func sum(_ partitions: Range<Int>) {
+        total.clear()
+        for index in partitions {
+            sum(partition: index, into: partition)
+            total.merge(partition, kernels)
+        }
+    }
+
+    /// Sums some partitions to memory: together if they begin with the first of all, else each by itself.
+    func sum(_ partitions: Range<Int>, storingTo memory: UnsafeMutablePointer<Float>) {
+        if partitions.lowerBound == 0 {
+            sum(partitions)
+            total.copy(to: memory)
+            return
+        }
+        let size = AttentionSums.floatCount(rowCount: rows.count, valueWidth: shape.valueWidth)
+        for (set, index) in partitions.enumerated() {
+            let sums = AttentionSums(
+                rowCount: rows.count, valueWidth: shape.valueWidth, memory: memory + set * size)
+            sum(partition: index, into: sums)
+        }
+    }
+
+    private func sum(partition index: Int, into sums: AttentionSums) {
+        sums.clear()
+        let visible = sequence.extent.visible(rows.tokens.upperBound - 1)
         let end = min((index + 1) * partitionSize, visible)
         for first in stride(from: index * partitionSize, to: end, by: attentionBlockSize) {
-            sumBlock(first: first, keyCount: min(attentionBlockSize, end - first))
+            sumBlock(first: first, keyCount: min(attentionBlockSize, end - first), into: sums)
         }
     }
 
-    /// Folds in the keys at positions first ..< first + keyCount, which lie in one block of the cache.
-    private func sumBlock(first: Int, keyCount: Int) {
-        for row in 0..<rowCount {
-            let position = request.firstPosition + item.tokens.lowerBound + row / item.heads.count
-            limits[row] = Int32(position + 1 - first)
+    /// Folds in the keys at positions first ..< first + keyCount.
+    private func sumBlock(first: Int, keyCount: Int, into sums: AttentionSums) {
+        for row in 0..<rows.count {
+            limits[row] = Int32(clamping: sequence.extent.visible(place(row).token) - first)
         }
-        let source = cache.row(first, blockTable: request.blockTable)
-        // SAFETY: a float32 cache holds floats, aligned to the row; decoded keys lie in this task's scratch.
-        let keyPointer: UnsafePointer<Float>
-        switch cache.format {
-        case .float32: keyPointer = UnsafePointer(source.assumingMemoryBound(to: Float.self))
-        case .bfloat16:
-            kernels.decodeBFloat16(source, keys, keyCount * shape.rowWidth, 1)
-            keyPointer = UnsafePointer(keys)
-        }
-        // SAFETY: every extent below is that of the scratch, the cache block or the tile.
+        let (pointer, stride) = keys(first: first, count: keyCount)
+        // SAFETY: every extent below is that of the scratch, the cache's rows or the tile.
         var arguments = AttentionArguments(
-            queries: queries, queryStride: shape.rowWidth, rowCount: rowCount, keys: keyPointer,
-            keyStride: shape.rowWidth, keyCount: keyCount, keyWidth: shape.rowWidth, valueWidth: shape.valueWidth,
-            limits: limits, scale: shape.scale, maxima: partition.maxima, sums: partition.sums, out: partition.out,
+            queries: queries, queryStride: shape.rowWidth, rowCount: rows.count, keys: pointer,
+            keyStride: stride, keyCount: keyCount, keyWidth: shape.rowWidth, valueWidth: shape.valueWidth,
+            limits: limits, scale: shape.scale, maxima: sums.maxima, sums: sums.sums, out: sums.out,
             outStride: shape.valueWidth, scores: scores)
         kernels.attentionBlock(&arguments)
     }
 
-    /// Folds the partition's set into the total.
-    func combine() {
-        total.merge(partition, kernels)
+    /// The keys of some positions as floats, and the distance between them: where they lie if they are floats of one
+    /// page, else in scratch.
+    private func keys(first: Int, count: Int) -> (UnsafePointer<Float>, stride: Int) {
+        var position = first
+        let end = first + count
+        while position < end {
+            let offset = position % cache.pageSize
+            let run = min(cache.pageSize - offset, end - position)
+            let block = Int(sequence.blockTable[position / cache.pageSize])
+            let source = cache.row(block: block, offset: offset, keyHead: keyHead)
+            // SAFETY: a float32 cache holds floats, aligned to the row; decoded keys lie in this task's scratch.
+            if run == count, cache.scalarType == .float32 {
+                return (source.assumingMemoryBound(to: Float.self), cache.rowStride)
+            }
+            decode(source, rowCount: run, to: keys + (position - first) * shape.rowWidth)
+            position += run
+        }
+        // SAFETY: the scratch holds `count` decoded rows now.
+        return (UnsafePointer(keys), shape.rowWidth)
     }
 
-    /// Folds a partition that `storePartition` wrote for the same rows into the total.
-    func combine(storedAt memory: UnsafeMutablePointer<Float>) {
-        total.merge(AttentionSums(rowCount: rowCount, valueWidth: shape.valueWidth, memory: memory), kernels)
-    }
-
-    /// Writes the total, divided by its sums, to the request's results.
-    func finish() {
-        for row in 0..<rowCount {
-            let token = item.tokens.lowerBound + row / item.heads.count
-            let head = item.heads.lowerBound + row % item.heads.count
-            total.finish(row: row, to: request.out + (token * shape.headCount + head) * shape.valueWidth)
+    /// Decodes rows of one page.
+    private func decode(_ source: UnsafeRawPointer, rowCount: Int, to target: UnsafeMutablePointer<Float>) {
+        let isDense = cache.rowStride == shape.rowWidth
+        let count = isDense ? rowCount * shape.rowWidth : shape.rowWidth
+        for row in 0..<(isDense ? 1 : rowCount) {
+            // SAFETY: the row lies in the page, the target in scratch.
+            let from = source + row * cache.rowStride * cache.scalarType.byteCount
+            let to = target + row * shape.rowWidth
+            switch cache.scalarType {
+            case .bfloat16: kernels.decodeBFloat16(from, to, count, 1)
+            case .float16: kernels.decodeFloat16(from, to, count, 1)
+            default: to.update(from: from.assumingMemoryBound(to: Float.self), count: count)
+            }
         }
     }
 
-    /// Copies the partition's set to `memory`.
-    func storePartition(to memory: UnsafeMutablePointer<Float>) {
-        let count = AttentionSums.floatCount(rowCount: rowCount, valueWidth: shape.valueWidth)
-        memory.update(from: partition.maxima, count: count)
+    /// Writes the results of all rows from the total.
+    func finish() {
+        for row in 0..<rows.count { finish(row: row, of: total) }
+    }
+
+    /// Writes the result of row `row`: its output divided by its sum, and the logarithm of the sum.
+    func finish(row: Int, of sums: AttentionSums) {
+        let (token, head) = place(row)
+        let target = sequence.out.row(token: token, head: head)
+        let logSum: Float
+        // SAFETY: a row of results has room for `valueWidth` numbers of its type, aligned to it.
+        if sequence.out.scalarType == .float32 {
+            logSum = sums.finish(row: row, to: target.assumingMemoryBound(to: Float.self))
+        } else {
+            // The queries are not needed any more, and a query has room for a value.
+            logSum = sums.finish(row: row, to: queries)
+            kernels.roundBFloat16(queries, target.assumingMemoryBound(to: UInt16.self), shape.valueWidth)
+        }
+        if let logSums = sequence.logSums { logSums[head * sequence.extent.tokenCount + token] = logSum }
     }
 }

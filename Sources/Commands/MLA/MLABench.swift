@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+
+import ArgumentParser
+import FlashMLA
+import KernelDispatch
+import Platform
+import Workers
+
+/// How fast latent attention decodes, and how fast variable-length attention runs forward and backward.
+struct MLABench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure attention, beside the machine's limits.",
+        discussion: """
+            Decode: 576-wide rows, 512-wide values, page 64. A bound is the larger of the times that the operations \
+            need at multiply-add peak and the keys at read bandwidth. 'drawn' are lengths from 1 to 32768, beside \
+            requests of equal length and the same total.
+
+            EXAMPLES
+              fathom mla bench
+              fathom mla bench --heads 16 --lengths 4096,drawn --format bf16 --requests 16 --tokens 2
+            """)
+
+    @Option(help: ArgumentHelp("Query heads, separated by commas.", valueName: "list"))
+    var heads = "16,128,1"
+
+    @Option(help: ArgumentHelp("Keys of each request, or 'drawn', separated by commas.", valueName: "list"))
+    var lengths = "4096,16384,drawn"
+
+    @Option(help: ArgumentHelp("Formats of the cache, separated by commas.", valueName: "list"))
+    var format = "bf16,fp16,fp32"
+
+    @Option(help: ArgumentHelp("Requests.", valueName: "n"))
+    var requests = 8
+
+    @Option(help: ArgumentHelp("Query tokens of each request.", valueName: "n"))
+    var tokens = 1
+
+    @Option(help: ArgumentHelp("Threads that compute; every core where left out.", valueName: "n"))
+    var threads: Int?
+
+    @Option(help: ArgumentHelp("Seconds of each case.", valueName: "s"))
+    var seconds = 0.4
+
+    @Flag(inversion: .prefixedNo, help: "Also 192/128-wide attention over packed requests, forward and backward.")
+    var mha = true
+
+    @Flag(help: "One small call of each format, to see that it works.")
+    var smoke = false
+
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        if MLA.numbers(heads, from: 1) == nil { throw ValidationError("--heads is a list of numbers from 1") }
+        for length in lengths.split(separator: ",") where length != "drawn" {
+            if !(0...1 << 24).contains(Int(length) ?? -1) {
+                throw ValidationError("--lengths is a list of numbers from 0 to 2^24 or 'drawn', found '\(length)'")
+            }
+        }
+        for format in format.split(separator: ",") where !["bf16", "fp16", "fp32"].contains(format) {
+            throw ValidationError("--format is a list of bf16, fp16 and fp32, found '\(format)'")
+        }
+        if !(1...1 << 16).contains(requests) || !(1...1 << 10).contains(tokens) || threads ?? 1 < 1
+            || !(0...3600).contains(seconds)
+        {
+            throw ValidationError(
+                "--requests is from 1 to 2^16, --tokens from 1 to 2^10, --threads 1 or more, --seconds up to 3600")
+        }
+    }
+
+    func run() throws {
+        let context = try ComputeContext(threadCount: threads ?? Machine.coreCount)
+        let limits = try MachineLimits.measure(on: context)
+        var cases: [MLASpeed.Case] = []
+        for format in format.split(separator: ",").map(String.init) {
+            for heads in (MLA.numbers(heads, from: 1) ?? []).prefix(smoke ? 1 : .max) {
+                for length in lengths.split(separator: ",").map(String.init).prefix(smoke ? 1 : .max) {
+                    cases += try measure(length, heads: heads, format: format, limits, context)
+                }
+            }
+        }
+        try Output.render(
+            MLASpeed(
+                isa: context.level.rawValue, threads: context.team.threadCount, machine: limits, decode: cases,
+                mha: mha ? try measureMHA(context) : []), asJSON: output.json)
+    }
+
+    /// One case; drawn lengths are measured in turn with equal ones of the same total.
+    private func measure(
+        _ name: String, heads: Int, format: String, _ limits: MachineLimits, _ context: ComputeContext
+    ) throws -> [MLASpeed.Case] {
+        var lengths = [[Int32]]()
+        var names = [name]
+        if let length = Int32(name) {
+            lengths = [Array(repeating: smoke ? min(length, 600) : length, count: smoke ? 2 : requests)]
+        } else {
+            var generator = LengthGenerator()
+            let drawn = (0..<requests).map { _ in Int32.random(in: 1...(smoke ? 600 : 32768), using: &generator) }
+            let total = drawn.reduce(0, { $0 + Int($1) })
+            lengths = [drawn, Array(repeating: Int32(total / requests), count: requests)]
+            names.append("mean of drawn")
+        }
+        let results = try DecodeBenchmark.measure(
+            lengths.map {
+                DecodeBenchmark.Shape(lengths: $0, tokens: tokens, heads: heads, format: format)
+            }, minimumSeconds: smoke ? 0 : seconds, on: context)
+        return zip(names, results).enumerated().map { index, pair in
+            MLASpeed.Case(
+                lengths: pair.0, result: pair.1, machine: limits,
+                speedOfEqual: index == 0 && results.count == 2 ? results[0].gigaflops / results[1].gigaflops : nil)
+        }
+    }
+
+    private func measureMHA(_ context: ComputeContext) throws -> [MHABenchmark] {
+        let length = smoke ? 64 : 1024
+        let shape = MHABenchmark.Shape(
+            queryLength: length, keyLength: length, heads: smoke ? 2 : 16, keyHeads: smoke ? 2 : 16, width: 192,
+            valueWidth: 128, isCausal: true, isBFloat16: true)
+        return try [false, true].map {
+            try MHABenchmark.measure(
+                shape, isBackward: $0, minimumSeconds: smoke ? 0 : seconds, on: context)
+        }
+    }
+}
+
+/// The same lengths every time: a linear congruential generator.
+private struct LengthGenerator: RandomNumberGenerator {
+    private var state: UInt64 = 0x2545_F491_4F6C_DD1D
+
+    mutating func next() -> UInt64 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return state ^ (state >> 29)
+    }
+}
