@@ -173,6 +173,9 @@ struct AttentionScheduleTests {
         #expect(message(heads: 0).contains("query heads: 0"))
         #expect(message(keyHeads: -1).contains("key heads: -1"))
         #expect(message(heads: 5, keyHeads: 2).contains("5 query heads share 2 key heads"))
-        #expect(message(threads: 0).contains("threads: 0"))
+        #expect(message(threads: 0).contains("threads: 0; legal are 1 to 65536"))
+        #expect(message(queries: 1 << 13, heads: 1 << 12).contains("query rows than a call may have"))
+        #expect(message(queries: 1 << 30, heads: 1 << 30).contains("up to 16777216"))
+        #expect(message(threads: 1 << 40).contains("1 to 65536"))
     }
 }

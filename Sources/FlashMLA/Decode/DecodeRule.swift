@@ -11,6 +11,10 @@ enum DecodeRule {
     private static let maximumSpan = Int.max / 16
     /// The largest count of anything.
     private static let maximumCount = 1 << 30
+    /// Query rows (requests · tokens · heads) of one call: what a schedule lists must fit memory.
+    static let maximumRows = 1 << 24
+    /// Threads that a schedule is cut for.
+    static let maximumThreads = 1 << 16
 
     static func check(lengths: [Int32]) throws(FathomError) {
         for (request, length) in lengths.enumerated() where length < 0 {
@@ -19,9 +23,22 @@ enum DecodeRule {
     }
 
     /// A count of something that a call needs one of at least.
-    static func check(count: Int, _ name: String) throws(FathomError) {
-        guard (1...maximumCount).contains(count) else {
-            throw FathomError(.usage, "\(name): \(count); legal are 1 to \(maximumCount)")
+    static func check(count: Int, _ name: String, atMost limit: Int = maximumCount) throws(FathomError) {
+        guard (1...limit).contains(count) else {
+            throw FathomError(.usage, "\(name): \(count); legal are 1 to \(limit)")
+        }
+    }
+
+    /// Query rows of a call, from counts that are legal by themselves.
+    static func check(requests: Int, tokens: Int, heads: Int) throws(FathomError) {
+        let (rows, overflow) = requests.multipliedReportingOverflow(by: tokens * heads)
+        guard !overflow, rows <= maximumRows else {
+            throw FathomError(
+                .usage,
+                """
+                \(requests) requests with \(tokens) query tokens and \(heads) heads are more query rows than a call \
+                may have; legal are up to \(maximumRows)
+                """)
         }
     }
 

@@ -37,7 +37,8 @@ public struct MLASchedule: Sendable, Equatable {
         try DecodeRule.check(lengths: lengths)
         try DecodeRule.check(count: queryCount, "query tokens of a request")
         try DecodeRule.check(heads: headCount, keyHeads: keyHeadCount)
-        try DecodeRule.check(count: threadCount, "threads")
+        try DecodeRule.check(requests: lengths.count, tokens: queryCount, heads: headCount)
+        try DecodeRule.check(count: threadCount, "threads", atMost: DecodeRule.maximumThreads)
         self.lengths = lengths
         self.queryCount = queryCount
         self.headCount = headCount
