@@ -26,6 +26,8 @@ public struct KernelTable: Sendable {
 
     /// `decodeFloat4`.
     public let decodeFloat4: DecodeKernel
+    /// `decodePackedLatent`.
+    public let decodePackedLatent: @Sendable (UnsafePointer<PackedLatentArguments>) -> Void
 
     // Blocks of operands as floats with K contiguous, for each stored format: `pack`; and `scalePacked`.
     public let packFloat32: @Sendable (UnsafePointer<PackArguments>) -> Void
@@ -104,6 +106,7 @@ public struct KernelTable: Sendable {
         decodeBFloat16: @escaping DecodeKernel, decodeFloat16: @escaping DecodeKernel,
         decodeFloat8E4M3: @escaping DecodeKernel,
         decodeFloat4: @escaping DecodeKernel,
+        decodePackedLatent: @escaping @Sendable (UnsafePointer<PackedLatentArguments>) -> Void,
         packFloat32: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
         packBFloat16: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
         packFloat16: @escaping @Sendable (UnsafePointer<PackArguments>) -> Void,
@@ -158,6 +161,7 @@ public struct KernelTable: Sendable {
         self.decodeFloat16 = decodeFloat16
         self.decodeFloat8E4M3 = decodeFloat8E4M3
         self.decodeFloat4 = decodeFloat4
+        self.decodePackedLatent = decodePackedLatent
         self.packFloat32 = packFloat32
         self.packBFloat16 = packBFloat16
         self.packFloat16 = packFloat16

@@ -13,6 +13,7 @@ public let avx2Kernels = KernelTable(
     decodeFloat16: { decode(AVX2.self, Float16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat8E4M3: { decode(AVX2.self, Float8E4M3Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat4: { decodeFloat4(AVX2.self, $0, to: $1, count: $2, scale: $3) },
+    decodePackedLatent: { decodePackedLatent(AVX2.self, $0) },
     packFloat32: { pack(AVX2.self, Float32Format.self, $0) },
     packBFloat16: { pack(AVX2.self, BFloat16Format.self, $0) },
     packFloat16: { pack(AVX2.self, Float16Format.self, $0) },

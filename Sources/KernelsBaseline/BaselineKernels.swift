@@ -13,6 +13,7 @@ public let baselineKernels = KernelTable(
     decodeFloat16: { decode(Baseline.self, Float16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat8E4M3: { decode(Baseline.self, Float8E4M3Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat4: { decodeFloat4(Baseline.self, $0, to: $1, count: $2, scale: $3) },
+    decodePackedLatent: { decodePackedLatent(Baseline.self, $0) },
     packFloat32: { pack(Baseline.self, Float32Format.self, $0) },
     packBFloat16: { pack(Baseline.self, BFloat16Format.self, $0) },
     packFloat16: { pack(Baseline.self, Float16Format.self, $0) },

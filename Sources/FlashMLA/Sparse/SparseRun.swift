@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+
+internal import KernelDispatch
+internal import Platform
+internal import Tensors
+internal import Workers
+
+extension SparseProblem {
+    /// Tasks of one run of a team; more items than that share tasks.
+    private static let maximumTasks = 1 << 16
+
+    /// Computes all results.
+    ///
+    /// - Throws: `unavailable` if there is no memory for partitions that are computed side by side; then nothing was
+    ///   written.
+    func run(on context: ComputeContext) throws(FathomError) {
+        let schedule = SparseSchedule(
+            tokenCount: tokenCount, headCount: headCount, partitionCount: partitionCount,
+            threadCount: context.team.threadCount)
+        if schedule.isSplit {
+            try runSplit(schedule, context)
+            return
+        }
+        forEach(schedule.itemCount, context) { index, worker in
+            let item = schedule.item(index)
+            let tile = SparseTile(self, item, context.kernels, scratch: context.scratch(of: worker))
+            tile.gatherQueries()
+            for partition in item.partitions where tile.sum(partition: partition) { tile.combine() }
+            tile.finish()
+        }
+    }
+
+    /// As `run`, with one item per partition and a second pass that combines them in the same order.
+    private func runSplit(_ schedule: SparseSchedule, _ context: ComputeContext) throws(FathomError) {
+        let slot = AttentionSums.floatCount(rowCount: schedule.headsPerItem, valueWidth: valueWidth)
+        let sums = try AlignedBuffer<Float>(count: schedule.itemCount * slot, purpose: "sparse attention partitions")
+        forEach(schedule.itemCount, context) { index, worker in
+            let item = schedule.item(index)
+            let tile = SparseTile(self, item, context.kernels, scratch: context.scratch(of: worker))
+            tile.gatherQueries()
+            let isEmpty = !tile.sum(partition: item.partitions.lowerBound)
+            tile.storePartition(to: sums.baseAddress + index * slot, isEmpty: isEmpty)
+        }
+        forEach(schedule.tileCount, context) { index, worker in
+            let tile = SparseTile(self, schedule.tile(index), context.kernels, scratch: context.scratch(of: worker))
+            for partition in 0..<partitionCount {
+                tile.combine(storedAt: sums.baseAddress + (index * partitionCount + partition) * slot)
+            }
+            tile.finish()
+        }
+    }
+
+    /// Runs `body(index, worker)` for every index below `count`.
+    private func forEach(_ count: Int, _ context: ComputeContext, _ body: (Int, Int) -> Void) {
+        let perTask = max(1, (count + Self.maximumTasks - 1) / Self.maximumTasks)
+        context.team.run(taskCount: (count + perTask - 1) / perTask) { task, worker in
+            for index in task * perTask..<min((task + 1) * perTask, count) { body(index, worker) }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+
+/// One row of a packed latent cache: the arguments of `decodePackedLatent`.
+public struct PackedLatentArguments {
+    /// FP8 E4M3 codes [groupCount · groupWidth].
+    public var codes: UnsafeRawPointer
+    /// A scale for each group: float32, or UE8M0 if `hasExponentScales`; any alignment.
+    public var scales: UnsafeRawPointer
+    public var hasExponentScales: Bool
+    public var groupCount: Int
+    /// Codes that share a scale; a multiple of eight.
+    public var groupWidth: Int
+    /// bfloat16 numbers [plainCount], any alignment; a multiple of eight.
+    public var plain: UnsafeRawPointer
+    public var plainCount: Int
+    /// The row [groupCount · groupWidth + plainCount]: first what was packed, then what was plain.
+    public var out: UnsafeMutablePointer<Float>
+
+    public init(
+        codes: UnsafeRawPointer, scales: UnsafeRawPointer, hasExponentScales: Bool, groupCount: Int, groupWidth: Int,
+        plain: UnsafeRawPointer, plainCount: Int, out: UnsafeMutablePointer<Float>
+    ) {
+        self.codes = codes
+        self.scales = scales
+        self.hasExponentScales = hasExponentScales
+        self.groupCount = groupCount
+        self.groupWidth = groupWidth
+        self.plain = plain
+        self.plainCount = plainCount
+        self.out = out
+    }
+}
+
+/// Decodes one row: code · scale in single precision, rounded to the nearest bfloat16; then the plain numbers as they
+/// are. A NaN code or scale becomes NaN.
+///
+/// With scales that are powers of two the rounding changes nothing, since a code has four significant bits.
+@inlinable @inline(__always)
+public func decodePackedLatent<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer<PackedLatentArguments>) {
+    let g = arguments.pointee
+    var codes = g.codes
+    var out = g.out
+    for group in 0..<g.groupCount {
+        let scale = packedScale(g, group)
+        var k = 0
+        while k < g.groupWidth {
+            store8(latent8(I.self, codes, scale), out)
+            codes += 8
+            out += 8
+            k &+= 8
+        }
+    }
+    var k = 0
+    while k < g.plainCount {
+        store8(BFloat16Format.load8(I.self, g.plain + 2 &* k), out + k)
+        k &+= 8
+    }
+}
+
+/// The scale of one group.
+@inlinable @inline(__always)
+func packedScale(_ g: PackedLatentArguments, _ group: Int) -> Float {
+    guard g.hasExponentScales else { return (g.scales + 4 &* group).loadUnaligned(as: Float.self) }
+    let code = UInt32((g.scales + group).load(as: UInt8.self))
+    if code == 0xFF { return Float(bitPattern: 0x7FC0_0000) }
+    // Code 0 is 2⁻¹²⁷, a subnormal number.
+    return Float(bitPattern: code == 0 ? 0x0040_0000 : code &<< 23)
+}
+
+/// Eight codes times their scale, rounded to bfloat16.
+@inlinable @inline(__always)
+func latent8<I: InstructionSet>(_: I.Type, _ codes: UnsafeRawPointer, _ scale: Float) -> SIMD8<Float> {
+    let raw = Float8E4M3Format.load8(I.self, codes)
+    let bits = unsafeBitCast(raw, to: SIMD8<UInt32>.self)
+    // Single precision's exponent bias is larger by 120; the product is exact.
+    var value = raw * SIMD8<Float>(repeating: 0x1p120)
+    let isNaN = (bits & 0x7FFF_FFFF) .== SIMD8<UInt32>(repeating: 0x07F0_0000)
+    value = value.replacing(with: SIMD8<Float>(repeating: .nan), where: isNaN)
+    value = value * SIMD8<Float>(repeating: scale)
+    return unsafeBitCast(SIMD8<UInt32>(truncatingIfNeeded: BFloat16Format.round(value)) &<< 16, to: SIMD8<Float>.self)
+}

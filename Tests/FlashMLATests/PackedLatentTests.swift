@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+
+import FlashMLA
+import KernelDispatch
+import LowPrecision
+import Platform
+import TestSupport
+import Testing
+
+@Suite("Packed latent caches")
+struct PackedLatentTests {
+    /// Numbers whose groups all have a largest magnitude between 448 · 2^(−k−1) and 448 · 2^−k, with its place's k.
+    private func rows(_ format: PackedLatentFormat, _ count: Int, seed: UInt64) -> [Float] {
+        var random = RandomNumbers(seed: seed)
+        return (0..<count * format.rowWidth).map { _ in
+            random.normal() * Float(sign: .plus, exponent: random.number(below: 24) - 12, significand: 1)
+        }
+    }
+
+    private func pages(
+        _ format: PackedLatentFormat, pageSize: Int, pageCount: Int, _ memory: GuardedBuffer<UInt8>,
+        stride: Int? = nil
+    ) throws -> PackedLatentPages {
+        try PackedLatentPages(
+            format, pageSize: pageSize, pageCount: pageCount, pageStride: stride,
+            memory: UnsafeMutableRawBufferPointer(start: memory.start, count: memory.count))
+    }
+
+    @Test("The formats have the original's extents")
+    func extents() {
+        #expect(PackedLatentFormat.allCases.map(\.tokenByteCount) == [656, 584, 528])
+        #expect(PackedLatentFormat.allCases.map(\.rowWidth) == [576, 512, 512])
+        #expect(PackedLatentFormat.v32.pageByteCount(pageSize: 61) == 61 * 656)
+        #expect(PackedLatentFormat.model1.pageByteCount(pageSize: 64) == 37440)
+        #expect(PackedLatentFormat.model1.pageByteCount(pageSize: 2) == 1728)
+        #expect(PackedLatentFormat.model1.pageByteCount(pageSize: 72) == 73 * 576)
+        #expect(PackedLatentFormat.v41.pageByteCount(pageSize: 3) == 1584)
+    }
+
+    /// Row 1 of a page of 3: column c of the latent holds ((c mod 16) − 8) · 2^(group), the rope c − 30.5.
+    private func handMade(_ format: PackedLatentFormat) -> (values: [Float], codes: [UInt8], exponents: [UInt8]) {
+        // e4m3 codes of 28·j, whose largest magnitude is 224 = 448/2: so the scale is the group's power over two.
+        let codeOf: [Float: UInt8] = [0: 0, 56: 0x66, 112: 0x6E, 168: 0x72, 224: 0x76, 280: 0x79, 336: 0x7A, 448: 0x7E]
+        let steps: [Float] = [448, -56, 112, -168, 224, 280, -336, 0]
+        var values: [Float] = []
+        var codes: [UInt8] = []
+        var exponents: [UInt8] = []
+        for group in 0..<format.groupCount {
+            let exponent = group % 3 == 0 ? group - 3 : -group
+            exponents.append(UInt8(127 + max(exponent, -13)))
+            let factor = Float(sign: .plus, exponent: max(exponent, -13), significand: 1)
+            for c in 0..<format.groupWidth {
+                let step = steps[c % 8]
+                values.append(step * factor)
+                codes.append((codeOf[abs(step)] ?? 0xEE) | (step < 0 ? 0x80 : 0))
+            }
+        }
+        return (values + (0..<format.ropeWidth).map { Float($0) - 30.5 }, codes, exponents)
+    }
+
+    @Test("Packing writes the original's bytes at the original's places", arguments: PackedLatentFormat.allCases)
+    func bytes(format: PackedLatentFormat) throws {
+        let page = format.pageByteCount(pageSize: 3)
+        let memory = GuardedBuffer<UInt8>(count: 2 * page, repeating: 0xA7)
+        let pages = try pages(format, pageSize: 3, pageCount: 2, memory)
+        let (values, codes, exponents) = handMade(format)
+        try values.withUnsafeBufferPointer { try pages.pack($0, slots: [4]) }
+        var expected = [UInt8](repeating: 0xA7, count: 2 * page)
+        func put(_ bytes: [UInt8], _ at: Int) { expected.replaceSubrange(at..<at + bytes.count, with: bytes) }
+        let rope = (0..<format.ropeWidth).flatMap { c -> [UInt8] in
+            let bits = (Float(c) - 30.5).bitPattern
+            return [UInt8(bits >> 16 & 0xFF), UInt8(bits >> 24)]
+        }
+        switch format {
+        case .v32:
+            put(codes, page + 656)
+            // The upper bytes of a little-endian power of two: exponent's low bit, then its rest.
+            put(exponents.flatMap { [0, 0, $0 << 7, $0 >> 1] }, page + 656 + 512)
+            put(rope, page + 656 + 528)
+        case .model1:
+            put(codes, page + 576)
+            put(rope, page + 576 + 448)
+            put(exponents + [0], page + 3 * 576 + 8)
+        case .v41:
+            put(codes, page + 528)
+            put(exponents, page + 528 + 512)
+        }
+        #expect(memory.values == expected)
+        #expect(memory.isIntact)
+        // The values were chosen to be exact.
+        for level in InstructionSetLevel.available {
+            let context = try ComputeContext(threadCount: 1, level: level)
+            let out = GuardedBuffer(poisoned: format.rowWidth)
+            try pages.unpack(
+                slots: [4], to: UnsafeMutableBufferPointer(start: out.start, count: out.count), on: context)
+            #expect(out.values == values && out.isIntact)
+        }
+        withExtendedLifetime(memory) {}
+    }
+
+    @Test(
+        "Rows come back within half a step of E4M3, and as the definition says", arguments: PackedLatentFormat.allCases,
+        [1, 2, 61, 64])
+    func roundTrip(format: PackedLatentFormat, pageSize: Int) throws {
+        let pageCount = 130 / pageSize + 1
+        let stride = format.pageByteCount(pageSize: pageSize) + (pageSize == 61 ? 13 : 0)
+        let memory = GuardedBuffer<UInt8>(
+            count: (pageCount - 1) * stride + format.pageByteCount(pageSize: pageSize), repeating: 0xFF)
+        let pages = try pages(format, pageSize: pageSize, pageCount: pageCount, memory, stride: stride)
+        var random = RandomNumbers(seed: 5)
+        let slots = Array((0..<pages.rowCount).shuffled(using: &random).prefix(50))
+        let rows = rows(format, slots.count, seed: 6)
+        try rows.withUnsafeBufferPointer { try pages.pack($0, slots: slots) }
+        for level in InstructionSetLevel.available {
+            let context = try ComputeContext(threadCount: 1, level: level)
+            let out = GuardedBuffer(poisoned: rows.count)
+            try pages.unpack(
+                slots: slots, to: UnsafeMutableBufferPointer(start: out.start, count: out.count), on: context)
+            #expect(out.isIntact && memory.isIntact)
+            for row in slots.indices {
+                for c in 0..<format.rowWidth {
+                    let (x, y) = (rows[row * format.rowWidth + c], out.start[row * format.rowWidth + c])
+                    guard c < format.latentWidth else {
+                        #expect(y == Float(BFloat16(x)))
+                        continue
+                    }
+                    let group = c / format.groupWidth * format.groupWidth
+                    let peak = (group..<group + format.groupWidth).map { abs(rows[row * format.rowWidth + $0]) }.max()
+                    let y448 = max((peak ?? 0) / 448, 1e-4)
+                    let exponent = y448.significand == 1 ? y448.exponent : y448.exponent + 1
+                    let scale = Float(sign: .plus, exponent: Int(exponent), significand: 1)
+                    #expect(y == Float(Float8E4M3(x / scale)) * scale)
+                    #expect(abs(x - y) <= max(abs(x) / 16, scale / 1024))
+                }
+            }
+        }
+        withExtendedLifetime(memory) {}
+    }
+
+    @Test("bfloat16 rows pack to the bytes of their float32 twins", arguments: PackedLatentFormat.allCases)
+    func bfloat16(format: PackedLatentFormat) throws {
+        let rows = rows(format, 3, seed: 7).map { BFloat16($0) }
+        var found: [[UInt8]] = []
+        for isFloat32 in [false, true] {
+            let memory = GuardedBuffer<UInt8>(count: format.pageByteCount(pageSize: 5), repeating: 0x33)
+            let pages = try pages(format, pageSize: 5, pageCount: 1, memory)
+            if isFloat32 {
+                try rows.map { Float($0) }.withUnsafeBufferPointer { try pages.pack($0, slots: [4, 0, 2]) }
+            } else {
+                try rows.withUnsafeBufferPointer { try pages.pack($0, slots: [4, 0, 2]) }
+            }
+            found.append(memory.values)
+        }
+        #expect(found[0] == found[1])
+    }
+
+    @Test("Every code under any stored scale decodes as the definition says; NaN stays NaN")
+    func everyCode() throws {
+        let memory = GuardedBuffer<UInt8>(count: 656, repeating: 0)
+        let pages = try pages(.v32, pageSize: 1, pageCount: 1, memory)
+        let codes = (0..<512).map { UInt8(truncatingIfNeeded: $0) }
+        let rope = (0..<64).map { BFloat16(bitPattern: UInt16($0 * 1000)) }
+        let bytes = UnsafeMutableRawPointer(memory.start)
+        for (index, code) in codes.enumerated() { memory.start[index] = code }
+        for (index, number) in rope.enumerated() {
+            bytes.storeBytes(of: number.bitPattern, toByteOffset: 528 + 2 * index, as: UInt16.self)
+        }
+        let sets: [[Float]] = [
+            [0.3, 1.7, 1, 0x1p-126], [0x1.fffffep+100, 0x1p119, .nan, .infinity], [0, -3.3, 1e-30, 0x1p-149],
+        ]
+        for level in InstructionSetLevel.available {
+            let context = try ComputeContext(threadCount: 1, level: level)
+            for scales in sets {
+                for (index, scale) in scales.enumerated() {
+                    bytes.storeBytes(of: scale.bitPattern, toByteOffset: 512 + 4 * index, as: UInt32.self)
+                }
+                let out = GuardedBuffer(poisoned: 576)
+                try pages.unpack(
+                    slots: [0], to: UnsafeMutableBufferPointer(start: out.start, count: 576), on: context)
+                let expected = referencePackedRow(
+                    codes: codes.map { Float8E4M3(bitPattern: $0) }, scales: scales, rope: rope)
+                for c in 0..<576 {
+                    let (x, y) = (out.start[c], expected[c])
+                    #expect(x.isNaN ? y.isNaN : x == y, "\(level), column \(c): \(x), not \(y)")
+                }
+            }
+        }
+        withExtendedLifetime(memory) {}
+    }
+
+    @Test("Exponent codes 0 and 255 are 2^-127 and NaN")
+    func exponents() throws {
+        let memory = GuardedBuffer<UInt8>(count: 528, repeating: 0x38)
+        let pages = try pages(.v41, pageSize: 1, pageCount: 1, memory)
+        memory.start[512] = 0
+        memory.start[513] = 255
+        memory.start[514] = 254
+        for level in InstructionSetLevel.available {
+            let context = try ComputeContext(threadCount: 1, level: level)
+            let out = GuardedBuffer(poisoned: 512)
+            try pages.unpack(
+                slots: [0], to: UnsafeMutableBufferPointer(start: out.start, count: 512), on: context)
+            #expect(out.values[..<32].allSatisfy { $0 == 0x1p-127 })
+            #expect(out.values[32..<64].allSatisfy { $0.isNaN })
+            #expect(out.values[64..<96].allSatisfy { $0 == 0x1p127 })
+        }
+        withExtendedLifetime(memory) {}
+    }
+
+    @Test("Broken rules are errors that name them, and nothing is written")
+    func misuse() throws {
+        let memory = GuardedBuffer<UInt8>(count: 2 * 656, repeating: 0xA7)
+        let all = UnsafeMutableRawBufferPointer(start: memory.start, count: memory.count)
+        func make(_ size: Int, _ count: Int, _ stride: Int? = nil) throws(FathomError) {
+            _ = try PackedLatentPages(.v32, pageSize: size, pageCount: count, pageStride: stride, memory: all)
+        }
+        expectFailure(.usage, naming: ["pages of 0 tokens", "1 to"]) { () throws(FathomError) in try make(0, 1) }
+        expectFailure(.usage, naming: ["-1 pages", "0 to"]) { () throws(FathomError) in try make(1, -1) }
+        expectFailure(.usage, naming: ["655", "656"]) { () throws(FathomError) in try make(1, 2, 655) }
+        expectFailure(.usage, naming: ["1312", "1968"]) { () throws(FathomError) in try make(1, 3) }
+        expectFailure(.usage, naming: ["1312", "need"]) { () throws(FathomError) in try make(1 << 31, 1 << 31) }
+        expectFailure(.usage, naming: ["1312", "need"]) { () throws(FathomError) in try make(1, 3, .max) }
+        let pages = try pages(.v32, pageSize: 2, pageCount: 1, memory)
+        func pack(_ rows: [Float], _ slots: [Int]) throws(FathomError) {
+            let buffer = GuardedBuffer(rows)
+            try pages.pack(UnsafeBufferPointer(start: buffer.start, count: buffer.count), slots: slots)
+        }
+        let row = [Float](repeating: 1, count: 576)
+        expectFailure(.usage, naming: ["slot 1", "2", "0 to 1"]) { () throws(FathomError) in
+            try pack(row + row, [0, 2])
+        }
+        expectFailure(.usage, naming: ["slot 0", "-1"]) { () throws(FathomError) in try pack(row, [-1]) }
+        expectFailure(.usage, naming: ["575", "576"]) { () throws(FathomError) in try pack(row.dropLast(), [0]) }
+        for (column, value) in [(3, Float.nan), (511, .infinity), (575, Float.greatestFiniteMagnitude)] {
+            var broken = row + row
+            broken[576 + column] = value
+            expectFailure(.badData, naming: ["row 1", "column \(column)", "finite"]) { () throws(FathomError) in
+                try pack(broken, [0, 1])
+            }
+        }
+        #expect(memory.values.allSatisfy { $0 == 0xA7 })
+        let context = try ComputeContext(threadCount: 1)
+        let out = GuardedBuffer(poisoned: 576)
+        let target = UnsafeMutableBufferPointer(start: out.start, count: 576)
+        expectFailure(.usage, naming: ["slot 0", "2"]) { () throws(FathomError) in
+            try pages.unpack(slots: [2], to: target, on: context)
+        }
+        expectFailure(.usage, naming: ["576", "1152"]) { () throws(FathomError) in
+            try pages.unpack(slots: [0, 1], to: target, on: context)
+        }
+        #expect(out.bitPatterns.allSatisfy { $0 == GuardedBuffer<Float>.poison.bitPattern })
+        withExtendedLifetime(memory) {}
+    }
+}
