@@ -3,7 +3,7 @@
 import Inference
 import Testing
 
-@Suite("Answers", .timeLimit(.minutes(2)))
+@Suite("Answers", .timeLimit(.minutes(10)))
 struct AnswerTests {
     /// All events of a request, alone on an engine.
     private func run(

@@ -6,7 +6,7 @@ import MetricsTestKit
 import Platform
 import Testing
 
-@Suite("The engine", .timeLimit(.minutes(2)))
+@Suite("The engine", .timeLimit(.minutes(10)))
 struct EngineTests {
     @Test("frees everything at once when a request is cancelled, even while a step computes it")
     func cancelFrees() async throws {

@@ -54,17 +54,16 @@ struct StatusTests {
         }
     }
 
-    @Test("A stop while loading ends the server at once")
+    @Test("A stop while loading ends the server at once", .timeLimit(.minutes(10)))
     func stopWhileLoading() async throws {
         let gate = Gate()
         let loader: @Sendable () throws -> ServedModel = {
             gate.wait()
             return try TestServer.model(FakeEngine())
         }
-        let start = ContinuousClock.now
+        // Returns although the loader still waits at the gate; otherwise the time limit ends the test.
         try await TestServer.run(loader: loader, waitsUntilReady: false) { _ in }
         gate.open()
-        #expect(start.duration(to: .now) < .seconds(30))
     }
 
     @Test("Models are listed and found by name")
