@@ -9,7 +9,7 @@ import Testing
 
 @Suite("Packed latent caches")
 struct PackedLatentTests {
-    /// Numbers whose groups all have a largest magnitude between 448 · 2^(−k−1) and 448 · 2^−k, with its place's k.
+    /// Numbers of very different magnitudes.
     private func rows(_ format: PackedLatentFormat, _ count: Int, seed: UInt64) -> [Float] {
         var random = RandomNumbers(seed: seed)
         return (0..<count * format.rowWidth).map { _ in
@@ -37,11 +37,11 @@ struct PackedLatentTests {
         #expect(PackedLatentFormat.v41.pageByteCount(pageSize: 3) == 1584)
     }
 
-    /// Row 1 of a page of 3: column c of the latent holds ((c mod 16) − 8) · 2^(group), the rope c − 30.5.
+    /// A row that E4M3 holds exactly, with its codes and the exponents of its scales; the rope is c − 30.5.
     private func handMade(_ format: PackedLatentFormat) -> (values: [Float], codes: [UInt8], exponents: [UInt8]) {
-        // e4m3 codes of 28·j, whose largest magnitude is 224 = 448/2: so the scale is the group's power over two.
-        let codeOf: [Float: UInt8] = [0: 0, 56: 0x66, 112: 0x6E, 168: 0x72, 224: 0x76, 280: 0x79, 336: 0x7A, 448: 0x7E]
-        let steps: [Float] = [448, -56, 112, -168, 224, 280, -336, 0]
+        // Multiples of the scale that E4M3 holds; the largest makes the scale.
+        let codeOf: [Float: UInt8] = [0: 0, 56: 0x66, 112: 0x6E, 160: 0x72, 224: 0x76, 288: 0x79, 320: 0x7A, 448: 0x7E]
+        let steps: [Float] = [448, -56, 112, -160, 224, 288, -320, 0]
         var values: [Float] = []
         var codes: [UInt8] = []
         var exponents: [UInt8] = []

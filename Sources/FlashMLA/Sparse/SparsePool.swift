@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import Kernels
-public import Tensors
+internal import Tensors
 
 /// The rows that sparse attention selects from: pages of float32, bfloat16 or packed rows.
 ///
