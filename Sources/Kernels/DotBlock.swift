@@ -2,8 +2,8 @@
 
 /// out[m, n] += factor · Σₖ a[m, k] · b[n, k] over one chunk of the summed dimension: the arguments of `dotBlock`.
 ///
-/// Both operands are floats with k contiguous, decoded and scaled by the caller. Calls for consecutive chunks of at most
-/// `linearChunk` elements, in ascending order, make the same bits as `linear`.
+/// Both operands are floats with k contiguous, decoded and scaled by the caller. Calls for consecutive chunks of at
+/// most `linearChunk` elements, in ascending order, make the same bits as `linear`.
 public struct DotBlockArguments {
     /// [rowCount, count], rows `aStride` floats apart.
     public var a: UnsafePointer<Float>
