@@ -176,11 +176,14 @@ func packRow<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackAr
     var block = 0
     while k < g.count {
         let end = min(g.count, (block &+ 1) &* g.blockColumns &- g.firstColumn)
-        let factor = SIMD8<Float>(repeating: rowScales[block])
-        if F.bias == 1 || g.isRaw {
-            packRun(I.self, F.self, source, out, k, end) { $0 * factor }
+        let scale = rowScales[block]
+        let bias = F.bias == 1 || g.isRaw ? 1 : F.bias
+        // One multiplication where it rounds no otherwise than two.
+        let both = SIMD8<Float>(repeating: scale * bias)
+        if (scale * bias).isFinite {
+            packRun(I.self, F.self, source, out, k, end) { $0 * both }
         } else {
-            packRun(I.self, F.self, source, out, k, end) { $0 * F.bias * factor }
+            packRun(I.self, F.self, source, out, k, end) { $0 * bias * scale }
         }
         k = end
         block &+= 1
@@ -233,14 +236,16 @@ func packSquare<I: InstructionSet, F: PackFormat>(
     _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ stride: Int, at element: Int, width: Int, depth: Int,
     scales: UnsafePointer<Float>?, scaleStride: Int, isRaw: Bool, out: UnsafeMutablePointer<Float>, outStride: Int
 ) {
-    var square = InlineArray<8, SIMD8<Float>>(repeating: SIMD8<Float>())
-    if width == 8 && depth == 8 {
-        for k in 0..<8 { square[k] = F.packed8(I.self, source + k &* stride, at: element) }
-    } else {
-        for k in 0..<depth { square[k] = F.packed8(I.self, source + k &* stride, at: element, count: width) }
-    }
-    I.transpose(&square)
     let bias = F.bias == 1 || isRaw ? Float(1) : F.bias
+    if width == 8 && depth == 8 {
+        packWholeSquare(
+            I.self, F.self, source, stride, at: element, scales: scales, scaleStride: scaleStride, bias: bias, out: out,
+            outStride: outStride)
+        return
+    }
+    var square = InlineArray<8, SIMD8<Float>>(repeating: SIMD8<Float>())
+    for k in 0..<depth { square[k] = F.packed8(I.self, source + k &* stride, at: element, count: width) }
+    I.transpose(&square)
     if let scales {
         for row in 0..<width {
             store8(square[row] * bias * scales[row &* scaleStride], out + row &* outStride)
@@ -248,6 +253,38 @@ func packSquare<I: InstructionSet, F: PackFormat>(
     } else {
         for row in 0..<width { store8(square[row] * bias, out + row &* outStride) }
     }
+}
+
+/// Eight times eight. Spelled out, so that the numbers stay in registers.
+@inlinable @inline(__always)
+func packWholeSquare<I: InstructionSet, F: PackFormat>(
+    _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ stride: Int, at element: Int, scales: UnsafePointer<Float>?,
+    scaleStride: Int, bias: Float, out: UnsafeMutablePointer<Float>, outStride: Int
+) {
+    var square: InlineArray<8, SIMD8<Float>> = [
+        F.packed8(I.self, source, at: element),
+        F.packed8(I.self, source + stride, at: element),
+        F.packed8(I.self, source + 2 &* stride, at: element),
+        F.packed8(I.self, source + 3 &* stride, at: element),
+        F.packed8(I.self, source + 4 &* stride, at: element),
+        F.packed8(I.self, source + 5 &* stride, at: element),
+        F.packed8(I.self, source + 6 &* stride, at: element),
+        F.packed8(I.self, source + 7 &* stride, at: element),
+    ]
+    I.transpose(&square)
+    let factors = SIMD8<Float>(repeating: bias)
+    var second = SIMD8<Float>(repeating: 1)
+    if let scales {
+        for row in 0..<8 { second[row] = scales[row &* scaleStride] }
+    }
+    store8(square[0] * factors * second[0], out)
+    store8(square[1] * factors * second[1], out + outStride)
+    store8(square[2] * factors * second[2], out + 2 &* outStride)
+    store8(square[3] * factors * second[3], out + 3 &* outStride)
+    store8(square[4] * factors * second[4], out + 4 &* outStride)
+    store8(square[5] * factors * second[5], out + 5 &* outStride)
+    store8(square[6] * factors * second[6], out + 6 &* outStride)
+    store8(square[7] * factors * second[7], out + 7 &* outStride)
 }
 
 /// Packed rows that are to be multiplied by one row of scales of the other operand: the arguments of `scalePacked`.

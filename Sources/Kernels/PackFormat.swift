@@ -79,7 +79,7 @@ public enum Float4E2M1Format: PackFormat {
     public static func packed8<I: InstructionSet>(
         _: I.Type, _ source: UnsafeRawPointer, at element: Int
     ) -> SIMD8<Float> {
-        let bytes = source + element / 2
+        let bytes = source + element &>> 1
         var word = bytes.loadUnaligned(as: UInt32.self)
         if element & 1 != 0 {
             word = word &>> 4 | UInt32((bytes + 4).loadUnaligned(as: UInt8.self)) &<< 28
@@ -93,7 +93,7 @@ public enum Float4E2M1Format: PackFormat {
     ) -> SIMD8<Float> {
         var word: UInt32 = 0
         for lane in 0..<count {
-            let byte = (source + (element &+ lane) / 2).loadUnaligned(as: UInt8.self)
+            let byte = (source + (element &+ lane) &>> 1).loadUnaligned(as: UInt8.self)
             let code = (element &+ lane) & 1 == 0 ? byte & 15 : byte &>> 4
             word |= UInt32(code) &<< UInt32(4 &* lane)
         }

@@ -30,6 +30,9 @@ struct GemmBench: ParsableCommand {
     @Option(help: ArgumentHelp("Formats: fp32, bf16, fp16, fp8, fp4, separated by commas.", valueName: "list"))
     var formats = "fp32,bf16,fp8,fp4"
 
+    @Option(help: ArgumentHelp("How A and B lie; nt has K contiguous in both.", valueName: "nt|nn|tn|tt"))
+    var order = GemmOrder.nt
+
     @Option(help: ArgumentHelp("Matrices of the grouped products; 0 leaves them out.", valueName: "n"))
     var groups = 8
 
@@ -107,7 +110,7 @@ struct GemmBench: ParsableCommand {
     ) throws(FathomError) -> GemmBenchmark {
         try GemmBenchmark.measure(
             layout, m: m, n: smoke ? min(n, 64) : n, k: smoke ? min(k, 256) : k, groups: groups,
-            formatA: format == .float4E2M1 ? .float8E4M3 : format, formatB: format,
+            formatA: format == .float4E2M1 ? .float8E4M3 : format, formatB: format, orderA: order.a, orderB: order.b,
             minimumSeconds: smoke ? 0 : 0.2, on: context)
     }
 
@@ -133,6 +136,14 @@ struct GemmBench: ParsableCommand {
             .map { MatrixOperand.Format(rawValue: String($0)) }
         return formats.contains(nil) ? nil : formats.compactMap(\.self)
     }
+}
+
+/// The storage orders of both operands, as the originals' function names spell them.
+enum GemmOrder: String, ExpressibleByArgument, CaseIterable {
+    case nt, nn, tn, tt
+
+    var a: MatrixOperand.Order { self == .nt || self == .nn ? .kMajor : .mnMajor }
+    var b: MatrixOperand.Order { self == .nt || self == .tt ? .kMajor : .mnMajor }
 }
 
 /// One measurement beside the limits.

@@ -23,6 +23,9 @@ public struct GemmBenchmark: Sendable, Codable {
     public var groups: Int
     public var formatA: MatrixOperand.Format
     public var formatB: MatrixOperand.Format
+    /// How A and B lie.
+    public var orderA: MatrixOperand.Order
+    public var orderB: MatrixOperand.Order
     /// Median time of one call.
     public var seconds: Double
     /// Two operations for each multiply-add.
@@ -35,7 +38,8 @@ public struct GemmBenchmark: Sendable, Codable {
     /// - Throws: `usage` for extents below 1; `unavailable` without memory.
     public static func measure(
         _ layout: Layout = .dense, m: Int, n: Int, k: Int, groups: Int = 1, formatA: MatrixOperand.Format,
-        formatB: MatrixOperand.Format, minimumSeconds: Double, on context: ComputeContext
+        formatB: MatrixOperand.Format, orderA: MatrixOperand.Order = .kMajor,
+        orderB: MatrixOperand.Order = .kMajor, minimumSeconds: Double, on context: ComputeContext
     ) throws(FathomError) -> GemmBenchmark {
         for (name, value) in [("m", m), ("n", n), ("k", k), ("groups", groups)] where value < 1 || value > 1 << 30 {
             throw FathomError(.usage, "\(name) is \(value); 1…\(1 << 30) is legal")
@@ -43,11 +47,12 @@ public struct GemmBenchmark: Sendable, Codable {
         let counts = skewedCounts(total: m, groups: layout == .dense ? 1 : groups)
         let room = layout == .masked ? Int(counts.max() ?? 0) : m
         let a = try BenchmarkOperand(
-            formatA, rows: room, columns: k, groups: layout == .masked ? groups : 1, isB: false, copies: 1)
+            formatA, orderA, rows: room, columns: k, groups: layout == .masked ? groups : 1, isB: false, copies: 1)
         let one = n * k * formatB.bitCount / 8 * counts.count
         // Several copies, used in turn, so that small weights come from memory too.
         let copies = max(1, (1 << 28) / max(one, 1))
-        let b = try BenchmarkOperand(formatB, rows: n, columns: k, groups: counts.count, isB: true, copies: copies)
+        let b = try BenchmarkOperand(
+            formatB, orderB, rows: n, columns: k, groups: counts.count, isB: true, copies: copies)
         let out = try AlignedBuffer<Float>(
             count: (layout == .masked ? groups * room : m) * n, purpose: "benchmark results")
         let ids = counts.enumerated().flatMap { [Int32](repeating: Int32($0.offset), count: Int($0.element)) }
@@ -69,7 +74,8 @@ public struct GemmBenchmark: Sendable, Codable {
         }
         return GemmBenchmark(
             layout: layout, m: m, n: n, k: k, groups: counts.count, formatA: formatA, formatB: formatB,
-            seconds: times, gigaflops: 2 * Double(m) * Double(n) * Double(k) / times / 1e9,
+            orderA: orderA, orderB: orderB, seconds: times,
+            gigaflops: 2 * Double(m) * Double(n) * Double(k) / times / 1e9,
             gigabytesPerSecond: Double(b.byteCount) / times / 1e9)
     }
 
@@ -111,6 +117,7 @@ public struct GemmBenchmark: Sendable, Codable {
 /// A random operand, several times over.
 private struct BenchmarkOperand {
     private let format: MatrixOperand.Format
+    private let order: MatrixOperand.Order
     private let rows: Int
     private let columns: Int
     private let groups: Int
@@ -121,13 +128,17 @@ private struct BenchmarkOperand {
     let byteCount: Int
 
     init(
-        _ format: MatrixOperand.Format, rows: Int, columns: Int, groups: Int, isB: Bool, copies: Int
+        _ format: MatrixOperand.Format, _ order: MatrixOperand.Order, rows: Int, columns: Int, groups: Int, isB: Bool,
+        copies: Int
     ) throws(FathomError) {
         self.format = format
-        self.rows = rows
-        self.columns = columns + (format == .float4E2M1 ? columns & 1 : 0)
+        self.order = order
+        // FP4 lies in whole bytes.
+        let extra = format == .float4E2M1 ? 1 : 0
+        self.rows = rows + (order == .mnMajor ? rows & extra : 0)
+        self.columns = columns + (order == .kMajor ? columns & extra : 0)
         self.groups = groups
-        let bytes = groups * rows * self.columns * format.bitCount / 8
+        let bytes = groups * self.rows * self.columns * format.bitCount / 8
         values = try AlignedBuffer(count: (bytes * copies + 7) / 8, purpose: "a benchmark operand")
         // Finite numbers of magnitude ½…1 (FP4: any).
         let (mask, base): (UInt64, UInt64) =
@@ -166,7 +177,7 @@ private struct BenchmarkOperand {
         // SAFETY: a whole copy lies there, and the buffers live as long as the benchmark.
         var operand = MatrixOperand(
             UnsafeRawPointer(values.baseAddress) + copy * bytes, format, rowCount: rows, columnCount: columns,
-            groupCount: groups)
+            order: order, groupCount: groups)
         if let scales, let granularity {
             let grid = granularity.grid(rowCount: rows, columnCount: columns)
             // SAFETY: made for this grid above.

@@ -36,6 +36,7 @@ struct GemmShape {
     var columnCount: Int
     var depth: Int
     var hasGate = false
+    var orderB = MatrixOperand.Order.kMajor
     /// Whether B's codes can be multiplied as they lie; see `OperandSlice`.
     var allowsDirect = true
     /// Multiply-adds that one task should have at least so that every thread of the team is busy to the end.
@@ -56,6 +57,8 @@ enum GemmScratch {
     static let rowBlock = 48
     /// Panels of B and blocks of A to choose from. Both divide the largest.
     static let blocks: [(panelRows: Int, rowBlock: Int)] = [(128, 48), (64, 24), (32, 12)]
+    /// Rows of A that count as few on the panel path.
+    static let fewRows = 16
     /// Rows of B that are multiplied between two requests for the next block of A.
     static let outputRun = 8
     /// Columns of a task's sums on the panel path, a gate's twice.
@@ -119,7 +122,9 @@ extension GemmBlocking {
         let rowBytes = GemmScratch.packedStride * 4
         let room = shape.cacheSize / 4 * 3
         let fitting = GemmScratch.blocks.first { ($0.panelRows + $0.rowBlock) * rowBytes <= room }
-        panelRows = fitting?.panelRows ?? 32
+        // Few rows use a panel once or twice: one that stays near the core is written faster. Where rows are neighbours,
+        // a narrow panel would read lines of memory for a few of their numbers.
+        panelRows = shape.rowCount <= GemmScratch.fewRows && shape.orderB == .kMajor ? 16 : fitting?.panelRows ?? 32
         rowBlock = fitting?.rowBlock ?? 12
         let widest = shape.hasGate ? GemmScratch.tileColumns / 2 : GemmScratch.tileColumns
         let sides = shape.hasGate ? 2 : 1

@@ -46,7 +46,8 @@ struct GemmDriver {
         GemmShape(
             rowCount: problem.rowCount, columnCount: epilogue.columnCount(outputs: problem.outputs.count),
             depth: problem.depth * problem.segmentCount, hasGate: epilogue.gate,
-            allowsDirect: Self.allowsDirect(problem), workPerTask: workPerTask, cacheSize: cacheSize)
+            orderB: problem.b.order, allowsDirect: Self.allowsDirect(problem), workPerTask: workPerTask,
+            cacheSize: cacheSize)
     }
 
     /// Whether B can be multiplied as it lies, and its scales and A's packed rows fit the scratch memory.

@@ -66,6 +66,9 @@ struct OperandSlice {
         if usesScales, let scales {
             let width = scales.granularity.columns
             let blocks = columns.lowerBound / width..<(columns.upperBound + width - 1) / width
+            scales.prefetch(
+                rows: firstRow + rows.lowerBound..<firstRow + rows.upperBound, blocks: blocks, segment: segment, kernels
+            )
             scales.gather(
                 rows: firstRow + rows.lowerBound..<firstRow + rows.upperBound, blocks: blocks, segment: segment,
                 into: table)
@@ -103,6 +106,13 @@ struct ScaleSlice {
         rowStride = scales.rowStride * unit
         blockStride = scales.blockStride * unit
         segmentStride = scales.groupStride * unit
+    }
+
+    /// Asks for scales that lie in rows of their own, which are too short for the processor to foresee the next.
+    func prefetch(rows: Range<Int>, blocks: Range<Int>, segment: Int, _ kernels: KernelTable) {
+        guard granularity.rows == 1, rowStride > blockStride else { return }
+        let first = segment &* segmentStride &+ rows.lowerBound &* rowStride &+ blocks.lowerBound &* blockStride
+        kernels.prefetchRows(base + first, rows.count, blocks.count &* blockStride, rowStride)
     }
 
     /// Writes the scales of `blocks`, side by side, for each of the rows.

@@ -63,7 +63,7 @@ struct PackTests {
                             }
                             if found.bitPattern != expected.bitPattern {
                                 Issue.record(
-                                    "\(order) \(interleaves) \(blockColumns): (\(row), \(k)) is \(found), not \(expected)"
+                                    "\(order) \(interleaves) \(blockColumns): (\(row), \(k)): \(found), \(expected)"
                                 )
                                 return
                             }
