@@ -43,6 +43,17 @@ public func decodePackedLatent<I: InstructionSet>(_: I.Type, _ arguments: Unsafe
     for group in 0..<g.groupCount {
         let scale = packedScale(g, group)
         var k = 0
+        if isPlainScale(scale) {
+            // Exact in one product: nothing to round.
+            let factor = SIMD8<Float>(repeating: scale * 0x1p120)
+            while k < g.groupWidth {
+                let raw = Float8E4M3Format.load8(I.self, codes)
+                store8(restoreNaN(raw * factor, raw), out)
+                codes += 8
+                out += 8
+                k &+= 8
+            }
+        }
         while k < g.groupWidth {
             store8(latent8(I.self, codes, scale), out)
             codes += 8
@@ -67,15 +78,26 @@ func packedScale(_ g: PackedLatentArguments, _ group: Int) -> Float {
     return Float(bitPattern: code == 0 ? 0x0040_0000 : code &<< 23)
 }
 
+/// Whether the scale is a power of two from 2⁻¹⁰⁰ to 2⁷: then code · scale is a normal bfloat16 (or zero), and the scale
+/// leaves room for the difference of the exponent biases.
+@inlinable @inline(__always)
+func isPlainScale(_ scale: Float) -> Bool {
+    scale.bitPattern & 0x7F_FFFF == 0 && scale >= 0x1p-100 && scale <= 0x1p7
+}
+
+/// Puts NaN where the code was NaN: `Float8E4M3Format` knows of none.
+@inlinable @inline(__always)
+func restoreNaN(_ value: SIMD8<Float>, _ raw: SIMD8<Float>) -> SIMD8<Float> {
+    let magnitude = unsafeBitCast(raw, to: SIMD8<UInt32>.self) & 0x7FFF_FFFF
+    return value.replacing(
+        with: SIMD8<Float>(repeating: .nan), where: magnitude .== SIMD8<UInt32>(repeating: 0x07F0_0000))
+}
+
 /// Eight codes times their scale, rounded to bfloat16.
 @inlinable @inline(__always)
 func latent8<I: InstructionSet>(_: I.Type, _ codes: UnsafeRawPointer, _ scale: Float) -> SIMD8<Float> {
     let raw = Float8E4M3Format.load8(I.self, codes)
-    let bits = unsafeBitCast(raw, to: SIMD8<UInt32>.self)
-    // Single precision's exponent bias is larger by 120; the product is exact.
-    var value = raw * SIMD8<Float>(repeating: 0x1p120)
-    let isNaN = (bits & 0x7FFF_FFFF) .== SIMD8<UInt32>(repeating: 0x07F0_0000)
-    value = value.replacing(with: SIMD8<Float>(repeating: .nan), where: isNaN)
-    value = value * SIMD8<Float>(repeating: scale)
+    // Single precision's exponent bias is larger by 120; this product is exact.
+    let value = restoreNaN(raw * SIMD8<Float>(repeating: 0x1p120), raw) * SIMD8<Float>(repeating: scale)
     return unsafeBitCast(SIMD8<UInt32>(truncatingIfNeeded: BFloat16Format.round(value)) &<< 16, to: SIMD8<Float>.self)
 }

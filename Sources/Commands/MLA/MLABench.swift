@@ -45,6 +45,11 @@ struct MLABench: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Also 192/128-wide attention over packed requests, forward and backward.")
     var mha = true
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Also sparse decoding over lists of 2048 rows, in bfloat16 and in the FP8 formats.")
+    var sparse = true
+
     @Flag(help: "One small call of each format, to see that it works.")
     var smoke = false
 
@@ -79,6 +84,7 @@ struct MLABench: ParsableCommand {
                 }
             }
         }
+        let listed = sparse ? try measureSparse(context) : []
         let packed = mha ? try measureMHA(context) : []
         // What else runs on a shared machine may have left before the end: the better of two looks at the limits.
         let again = try MachineLimits.measure(on: context)
@@ -90,7 +96,9 @@ struct MLABench: ParsableCommand {
                 decode: results.map {
                     MLASpeed.Case(
                         lengths: $0.lengths, result: $0.result, machine: limits, speedOfEqual: $0.speedOfEqual)
-                }, mha: packed), asJSON: output.json)
+                },
+                sparse: listed.map { MLASpeed.SparseCase(format: $0.name, result: $0.result, machine: limits) },
+                mha: packed), asJSON: output.json)
     }
 
     /// A case before it stands beside the machine's limits.
@@ -123,6 +131,22 @@ struct MLABench: ParsableCommand {
             Measurement(
                 lengths: pair.0, result: pair.1,
                 speedOfEqual: index == 0 && results.count == 2 ? results[0].gigaflops / results[1].gigaflops : nil)
+        }
+    }
+
+    private func measureSparse(_ context: ComputeContext) throws -> [(name: String, result: SparseBenchmark)] {
+        let formats: [(name: String, format: SparsePool.Format)] = [
+            ("bf16", .bfloat16), ("v3.2 fp8", .packed(.v32)), ("model1 fp8", .packed(.model1)),
+        ]
+        return try formats.flatMap { name, format in
+            try (MLA.numbers(heads, from: 1) ?? []).prefix(smoke ? 1 : .max).map { heads in
+                let shape = SparseBenchmark.Shape(
+                    requests: smoke ? 1 : 4, tokens: 1, heads: heads, topK: smoke ? 64 : 2048, format: format,
+                    pageSize: 64, poolRows: smoke ? 128 : 32768)
+                return (
+                    name, try SparseBenchmark.measure(shape, minimumSeconds: smoke ? 0 : seconds, on: context)
+                )
+            }
         }
     }
 

@@ -44,10 +44,35 @@ struct MLASpeed: Report {
         }
     }
 
+    /// One sparse decode call, four tokens over lists of `topK` rows.
+    struct SparseCase: Encodable {
+        var format: String
+        var heads: Int
+        var topK: Int
+        /// Median time of a call.
+        var seconds: Double
+        var gigaflops: Double
+        var ofPeak: Double
+        var gigabytesPerSecond: Double
+        var ofRead: Double
+
+        init(format: String, result: SparseBenchmark, machine: MachineLimits) {
+            self.format = format
+            heads = result.shape.heads
+            topK = result.shape.topK
+            seconds = result.seconds
+            gigaflops = result.gigaflops
+            ofPeak = gigaflops / machine.multiplyAddGigaflops
+            gigabytesPerSecond = result.gigabytesPerSecond
+            ofRead = gigabytesPerSecond / machine.readGigabytesPerSecond
+        }
+    }
+
     var isa: String
     var threads: Int
     var machine: MachineLimits
     var decode: [Case]
+    var sparse: [SparseCase]
     /// Attention over packed requests, 192/128 wide, causal: forward, then backward.
     var mha: [MHABenchmark]
 
@@ -67,8 +92,21 @@ struct MLASpeed: Report {
             machine: \(Quantity.decimal(machine.multiplyAddGigaflops, places: 1)) GFLOP/s multiply-add peak, \
             \(Quantity.decimal(machine.readGigabytesPerSecond, places: 1)) GB/s read bandwidth
 
-            \(table.text)\(mhaText)
+            \(table.text)\(sparseText)\(mhaText)
             """
+    }
+
+    private var sparseText: String {
+        guard !sparse.isEmpty else { return "" }
+        var table = Table([.left, .right, .right, .right, .right, .right, .right, .right])
+        table.add("sparse", "heads", "top-k", "ms", "GFLOP/s", "of peak", "GB/s", "of read")
+        for result in sparse {
+            table.add(
+                result.format, "\(result.heads)", "\(result.topK)", Quantity.decimal(result.seconds * 1e3, places: 2),
+                Quantity.decimal(result.gigaflops, places: 1), percent(result.ofPeak),
+                Quantity.decimal(result.gigabytesPerSecond, places: 1), percent(result.ofRead))
+        }
+        return "\n\n" + table.text
     }
 
     private var mhaText: String {

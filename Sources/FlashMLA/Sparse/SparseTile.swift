@@ -24,8 +24,8 @@ struct SparseTile {
     /// Floats between gathered rows; the excess keeps columns from falling on the same cache sets.
     private static func keyStride(_ rowWidth: Int) -> Int { (rowWidth + 7) / 8 * 8 + 16 }
 
-    /// Rows that go through the kernel together, so that their queries stay in the first-level caches with the keys.
-    private static let rowsPerStep = 12
+    /// Rows that go through the kernel together at most, so that their queries and sums stay close to the processor.
+    private static let maximumStep = 18
 
     /// Floats of scratch that a tile needs.
     static func scratchCount(rowWidth: Int, valueWidth: Int) -> Int {
@@ -99,11 +99,13 @@ struct SparseTile {
     /// Folds in the gathered keys.
     private func sumBlock(keyCount: Int) {
         limits.update(repeating: Int32(keyCount), count: rowCount)
-        for first in stride(from: 0, to: rowCount, by: Self.rowsPerStep) {
+        let steps = (rowCount + Self.maximumStep - 1) / Self.maximumStep
+        let step = (rowCount + steps - 1) / steps
+        for first in stride(from: 0, to: rowCount, by: step) {
             // SAFETY: every extent below is that of the scratch.
             var arguments = AttentionArguments(
                 queries: queries + first * problem.rowWidth, queryStride: problem.rowWidth,
-                rowCount: min(Self.rowsPerStep, rowCount - first), keys: keys,
+                rowCount: min(step, rowCount - first), keys: keys,
                 keyStride: Self.keyStride(problem.rowWidth), keyCount: keyCount, keyWidth: problem.rowWidth,
                 valueWidth: problem.valueWidth, limits: limits, scale: problem.scale,
                 maxima: partition.maxima + first, sums: partition.sums + first,
