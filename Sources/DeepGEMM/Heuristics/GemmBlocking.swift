@@ -122,8 +122,8 @@ extension GemmBlocking {
         let rowBytes = GemmScratch.packedStride * 4
         let room = shape.cacheSize / 4 * 3
         let fitting = GemmScratch.blocks.first { ($0.panelRows + $0.rowBlock) * rowBytes <= room }
-        // Few rows use a panel once or twice: one that stays near the core is written faster. Where rows are neighbours,
-        // a narrow panel would read lines of memory for a few of their numbers.
+        // Few rows use a panel once or twice: one that stays near the core is written faster. Where rows are
+        // neighbours, a narrow panel would read lines of memory for a few of their numbers.
         panelRows = shape.rowCount <= GemmScratch.fewRows && shape.orderB == .kMajor ? 16 : fitting?.panelRows ?? 32
         rowBlock = fitting?.rowBlock ?? 12
         let widest = shape.hasGate ? GemmScratch.tileColumns / 2 : GemmScratch.tileColumns
