@@ -78,8 +78,8 @@ func packedScale(_ g: PackedLatentArguments, _ group: Int) -> Float {
     return Float(bitPattern: code == 0 ? 0x0040_0000 : code &<< 23)
 }
 
-/// Whether the scale is a power of two from 2⁻¹⁰⁰ to 2⁷: then code · scale is a normal bfloat16 (or zero), and the scale
-/// leaves room for the difference of the exponent biases.
+/// Whether the scale is a power of two from 2⁻¹⁰⁰ to 2⁷: then code · scale is a normal bfloat16 (or zero), and the
+/// scale leaves room for the difference of the exponent biases.
 @inlinable @inline(__always)
 func isPlainScale(_ scale: Float) -> Bool {
     scale.bitPattern & 0x7F_FFFF == 0 && scale >= 0x1p-100 && scale <= 0x1p7

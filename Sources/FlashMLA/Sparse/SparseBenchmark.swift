@@ -140,6 +140,7 @@ public struct SparseBenchmark: Sendable {
                 let row = try AlignedBuffer<Float>(count: rowWidth, purpose: "the sparse attention benchmark")
                 for slot in 0..<pages.rowCount {
                     for column in 0..<rowWidth { row.baseAddress[column] = number() }
+                    // SAFETY: the buffer has these numbers and lives through the call.
                     try pages.pack(
                         UnsafeBufferPointer(start: row.baseAddress, count: rowWidth), slots: [slot])
                 }
@@ -162,6 +163,7 @@ public struct SparseBenchmark: Sendable {
                     reading: queries.baseAddress, .bfloat16, tokenCount: tokens, headCount: shape.heads,
                     width: rowWidth),
                 requestCount: shape.requests,
+                // SAFETY: as above.
                 selection: SparseSelection(
                     pool: pool, indices: UnsafeBufferPointer(start: indices.baseAddress, count: indices.count),
                     topK: shape.topK),

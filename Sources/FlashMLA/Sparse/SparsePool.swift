@@ -35,6 +35,7 @@ public struct SparsePool {
         pageCount = pages.pageCount
         pageStride = pages.pageStride
         rowStride = 0
+        // SAFETY: read only; whoever made the pages keeps them.
         baseAddress = UnsafeRawPointer(pages.baseAddress)
     }
 
@@ -64,6 +65,7 @@ public struct SparsePool {
         pageCount = min(rows.tokenCount, 1)
         rowStride = rows.tokenStride * rows.scalarType.byteCount
         pageStride = 0
+        // SAFETY: read only; whoever made the view keeps its memory.
         baseAddress = UnsafeRawPointer(rows.baseAddress)
     }
 
