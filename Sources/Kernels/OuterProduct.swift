@@ -42,6 +42,13 @@ public struct OuterProductArguments {
 public func outerProduct<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer<OuterProductArguments>) {
     let g = arguments.pointee
     var n = 0
+    // One row alone has too few sums to hide the latency of an addition: it takes more columns at once.
+    if g.rowCount == 1 {
+        while n &+ 64 <= g.columnCount {
+            outerRow(I.self, g, n)
+            n &+= 64
+        }
+    }
     while n < g.columnCount {
         let width = min(g.columnCount &- n, 16)
         var m = 0
@@ -110,6 +117,23 @@ func outerTile<I: InstructionSet, let R: Int>(
         store8(low[r], out + r &* g.outStride)
         store8(high[r], out + (r &* g.outStride &+ 8))
     }
+}
+
+/// One row times 64 columns: eight accumulators.
+@inlinable @inline(never)
+func outerRow<I: InstructionSet>(_: I.Type, _ g: OuterProductArguments, _ n: Int) {
+    let out = g.out + n
+    var sums = InlineArray<8, SIMD8<Float>>(repeating: SIMD8<Float>())
+    if g.accumulates {
+        for i in 0..<8 { sums[i] = load8(UnsafePointer(out + 8 &* i)) }
+    }
+    var b = g.b + n
+    for k in 0..<g.innerCount {
+        let x = SIMD8<Float>(repeating: g.a[k])
+        for i in 0..<8 { sums[i] = I.multiplyAdd(x, load8(b + 8 &* i), sums[i]) }
+        b += g.bStride
+    }
+    for i in 0..<8 { store8(sums[i], out + 8 &* i) }
 }
 
 /// One row times the last columns, fewer than sixteen; the same chain of multiply-adds lane by lane.

@@ -9,7 +9,7 @@ struct MLATests {
     func bench() async throws {
         let text = try await FathomProcess.run(["mla", "bench", "--smoke"])
         #expect(text.status == 0 && text.errors.isEmpty)
-        for word in ["bf16", "fp16", "fp32", "of bound", "multiply-add", "forward", "backward"] {
+        for word in ["bf16", "fp16", "fp32", "v32", "of bound", "multiply-add", "forward", "backward"] {
             #expect(text.output.contains(word))
         }
         let outcome = try await FathomProcess.run(["mla", "bench", "--smoke", "--lengths", "drawn", "--json"])
@@ -17,8 +17,8 @@ struct MLATests {
         let object = try #require(
             try JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [String: Any])
         let cases = try #require(object["decode"] as? [[String: Any]])
-        // Drawn lengths and equal ones of the same total, in three formats.
-        #expect(cases.count == 6)
+        // Drawn lengths and equal ones of the same total, in four formats.
+        #expect(cases.count == 8)
         for item in cases {
             #expect((item["gigaflops"] as? Double ?? 0) > 0 && (item["ofBound"] as? Double ?? 0) > 0)
             #expect((item["speedOfEqual"] != nil) == (item["lengths"] as? String == "drawn"))

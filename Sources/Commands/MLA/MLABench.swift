@@ -12,7 +12,8 @@ struct MLABench: ParsableCommand {
         commandName: "bench",
         abstract: "Measure attention, beside the machine's limits.",
         discussion: """
-            Decode: 576-wide rows, 512-wide values, page 64. A bound is the larger of the times that the operations \
+            Decode: 576-wide rows, 512-wide values, page 64; v32, model1 and v41 are packed FP8 caches of 656, 584 and \
+            528 bytes a token (the last two 512 wide). A bound is the larger of the times that the operations \
             need at multiply-add peak and the keys at read bandwidth. 'drawn' are lengths from 1 to 32768, beside \
             requests of equal length and the same total.
 
@@ -28,7 +29,7 @@ struct MLABench: ParsableCommand {
     var lengths = "4096,16384,drawn"
 
     @Option(help: ArgumentHelp("Formats of the cache, separated by commas.", valueName: "list"))
-    var format = "bf16,fp16,fp32"
+    var format = "bf16,fp16,fp32,v32"
 
     @Option(help: ArgumentHelp("Requests.", valueName: "n"))
     var requests = 8
@@ -62,8 +63,10 @@ struct MLABench: ParsableCommand {
                 throw ValidationError("--lengths is a list of numbers from 0 to 2^24 or 'drawn', found '\(length)'")
             }
         }
-        for format in format.split(separator: ",") where !["bf16", "fp16", "fp32"].contains(format) {
-            throw ValidationError("--format is a list of bf16, fp16 and fp32, found '\(format)'")
+        let formats = ["bf16", "fp16", "fp32"] + PackedLatentFormat.allCases.map(\.rawValue)
+        for format in format.split(separator: ",").map(String.init) where !formats.contains(format) {
+            throw ValidationError(
+                "--format is a list of \(formats.joined(separator: ", ")), found '\(format)'")
         }
         if !(1...1 << 16).contains(requests) || !(1...1 << 10).contains(tokens) || threads ?? 1 < 1
             || !(0...3600).contains(seconds)
@@ -125,7 +128,9 @@ struct MLABench: ParsableCommand {
         }
         let results = try DecodeBenchmark.measure(
             lengths.map {
-                DecodeBenchmark.Shape(lengths: $0, tokens: tokens, heads: heads, format: format)
+                DecodeBenchmark.Shape(
+                    lengths: $0, tokens: tokens, heads: heads,
+                    rowWidth: PackedLatentFormat(rawValue: format)?.rowWidth ?? 576, format: format)
             }, minimumSeconds: smoke ? 0 : seconds, on: context)
         return zip(names, results).enumerated().map { index, pair in
             Measurement(

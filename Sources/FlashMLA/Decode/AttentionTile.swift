@@ -134,13 +134,20 @@ struct AttentionTile {
             let offset = position % cache.pageSize
             let run = min(cache.pageSize - offset, end - position)
             let block = Int(sequence.blockTable[position / cache.pageSize])
+            let target = keys + (position - first) * shape.rowWidth
+            position += run
+            if let pages = cache.packed {
+                for row in 0..<run {
+                    pages.decode(block * cache.pageSize + offset + row, to: target + row * shape.rowWidth, kernels)
+                }
+                continue
+            }
             let source = cache.row(block: block, offset: offset, keyHead: keyHead)
             // SAFETY: a float32 cache holds floats, aligned to the row; decoded keys lie in this task's scratch.
             if run == count, cache.scalarType == .float32 {
                 return (source.assumingMemoryBound(to: Float.self), cache.rowStride)
             }
-            decode(source, rowCount: run, to: keys + (position - first) * shape.rowWidth)
-            position += run
+            decode(source, rowCount: run, to: target)
         }
         // SAFETY: the scratch holds `count` decoded rows now.
         return (UnsafePointer(keys), shape.rowWidth)

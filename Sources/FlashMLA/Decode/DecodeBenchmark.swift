@@ -17,7 +17,7 @@ public struct DecodeBenchmark: Sendable, Codable {
         public var keyHeads: Int
         public var rowWidth: Int
         public var valueWidth: Int
-        /// How the cache is stored: `bf16`, `fp16` or `fp32`.
+        /// How the cache is stored: `bf16`, `fp16`, `fp32`, or packed as `PackedLatentFormat` names it.
         public var format: String
 
         public init(
@@ -95,7 +95,8 @@ private struct DecodeBenchmarkData {
 
     init(_ shape: DecodeBenchmark.Shape, on context: ComputeContext) throws(FathomError) {
         self.shape = shape
-        let type = try Self.type(of: shape)
+        let packed = PackedLatentFormat(rawValue: shape.format)
+        let type = try Self.type(of: shape, packed)
         schedule = try MLASchedule(
             lengths: shape.lengths, queryCount: shape.tokens, headCount: shape.heads, keyHeadCount: shape.keyHeads,
             isCausal: true, threadCount: context.team.threadCount)
@@ -113,10 +114,22 @@ private struct DecodeBenchmarkData {
         }
         sequences = PagedSequences(blockTable: table, blocksPerRequest: blocks, lengths: shape.lengths)
         let numbers = blockCount * Self.pageSize * shape.keyHeads * shape.rowWidth
-        cacheMemory = try AlignedBuffer(count: numbers * type.byteCount / 2, purpose: "the decode benchmark")
-        cache = PagedLatentCache(
-            reading: cacheMemory.baseAddress, type, blockCount: blockCount, pageSize: Self.pageSize,
-            keyHeadCount: shape.keyHeads, rowWidth: shape.rowWidth)
+        let byteCount =
+            packed.map { blockCount * $0.pageByteCount(pageSize: Self.pageSize) } ?? numbers * type.byteCount
+        cacheMemory = try AlignedBuffer(count: byteCount / 2, purpose: "the decode benchmark")
+        if let packed {
+            // SAFETY: the memory holds the pages and lives as long as this value.
+            let pages = try PackedLatentPages(
+                packed, pageSize: Self.pageSize, pageCount: blockCount,
+                memory: UnsafeMutableRawBufferPointer(start: cacheMemory.baseAddress, count: byteCount))
+            try Self.fill(pages)
+            cache = PagedLatentCache(pages)
+        } else {
+            Self.fill(cacheMemory.baseAddress, count: numbers, type)
+            cache = PagedLatentCache(
+                reading: cacheMemory.baseAddress, type, blockCount: blockCount, pageSize: Self.pageSize,
+                keyHeadCount: shape.keyHeads, rowWidth: shape.rowWidth)
+        }
         let rows = shape.lengths.count * shape.tokens * shape.heads
         rowMemory = try AlignedBuffer(
             count: rows * (shape.rowWidth + shape.valueWidth), purpose: "the decode benchmark")
@@ -128,21 +141,50 @@ private struct DecodeBenchmarkData {
         out = DecodeTensor(
             writing: rowMemory.baseAddress + rows * shape.rowWidth, .bfloat16, requestCount: shape.lengths.count,
             tokenCount: shape.tokens, headCount: shape.heads, width: shape.valueWidth)
-        Self.fill(cacheMemory.baseAddress, count: numbers, type)
         Self.fill(rowMemory.baseAddress, count: rows * shape.rowWidth, .bfloat16)
     }
 
-    private static func type(of shape: DecodeBenchmark.Shape) throws(FathomError) -> ScalarType {
+    private static func type(
+        of shape: DecodeBenchmark.Shape, _ packed: PackedLatentFormat?
+    ) throws(FathomError) -> ScalarType {
         let extents = [shape.tokens, shape.heads, shape.keyHeads, shape.rowWidth, shape.valueWidth]
         guard extents.allSatisfy({ (1...1 << 20).contains($0) }) else {
             throw FathomError(.usage, "the benchmark's extents are \(extents); legal are 1 to 2^20 each")
+        }
+        if let packed {
+            guard shape.rowWidth == packed.rowWidth, shape.keyHeads == 1 else {
+                throw FathomError(
+                    .usage,
+                    """
+                    packed rows of \(packed.rawValue) are \(packed.rowWidth) wide with one key head; the shape has \
+                    \(shape.rowWidth) and \(shape.keyHeads)
+                    """)
+            }
+            return .float8E4M3
         }
         switch shape.format {
         case "bf16": return .bfloat16
         case "fp16": return .float16
         case "fp32": return .float32
         default:
-            throw FathomError(.usage, "the cache's format is '\(shape.format)'; legal are bf16, fp16 and fp32")
+            throw FathomError(
+                .usage, "the cache's format is '\(shape.format)'; legal are bf16, fp16, fp32 and the packed ones")
+        }
+    }
+
+    /// Rows of numbers between −1 and 1; every page holds the same.
+    private static func fill(_ pages: PackedLatentPages) throws(FathomError) {
+        guard pages.pageCount > 0 else { return }
+        let count = min(pages.pageSize, pages.rowCount) * pages.format.rowWidth
+        let rows = try AlignedBuffer<Float>(count: count, purpose: "the decode benchmark")
+        fill(rows.baseAddress, count: count, .float32)
+        // SAFETY: the buffer has this many floats.
+        try pages.pack(
+            UnsafeBufferPointer(start: rows.baseAddress, count: count), slots: Array(0..<pages.pageSize))
+        for page in 1..<max(pages.pageCount, 1) {
+            // SAFETY: pages lie side by side, each with its own bytes.
+            (pages.baseAddress + page * pages.pageStride).copyMemory(
+                from: pages.baseAddress, byteCount: pages.format.pageByteCount(pageSize: pages.pageSize))
         }
     }
 
@@ -173,7 +215,8 @@ private struct DecodeBenchmarkData {
 
     var gigabyte: Double {
         let keys = shape.lengths.reduce(0) { $0 + Int($1) }
-        return Double(keys * shape.keyHeads * shape.rowWidth * cache.scalarType.byteCount) / 1e9
+        let row = PackedLatentFormat(rawValue: shape.format)?.tokenByteCount
+        return Double(keys * shape.keyHeads * (row ?? shape.rowWidth * cache.scalarType.byteCount)) / 1e9
     }
 
     func run(on context: ComputeContext) throws(FathomError) {

@@ -6,8 +6,11 @@ internal import Tensors
 // How the arguments of one call fit each other.
 extension DecodeRule {
     static func check(_ cache: PagedLatentCache) throws(FathomError) {
+        // Packed pages were checked when they were made.
+        if cache.packed != nil { return }
         guard [.float32, .bfloat16, .float16].contains(cache.scalarType) else {
-            throw FathomError(.usage, "the cache is \(cache.scalarType.rawValue); legal are F32, BF16 and F16")
+            throw FathomError(
+                .usage, "the cache is \(cache.scalarType.rawValue); legal are F32, BF16, F16 and packed pages")
         }
         guard (0...Int(Int32.max)).contains(cache.blockCount) else {
             throw FathomError(
