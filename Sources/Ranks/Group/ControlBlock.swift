@@ -5,7 +5,7 @@ internal import Synchronization
 /// The memory through which the ranks of a group find each other: a line of words for each rank, and room for what it
 /// shows the others.
 ///
-///     rank 0: arrivals, heartbeat, state, process, bell, sleepers │ rank 1: … │ … │ slot of rank 0 │ slot of rank 1 │ …
+///     rank 0: arrivals, heartbeat, state, process, bell, sleepers │ rank 1: … │ … │ slot of rank 0 │ slot of rank 1 …
 ///
 /// Each word is written by its own rank, but for the bell, which others ring.
 struct ControlBlock: @unchecked Sendable {
