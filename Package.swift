@@ -122,7 +122,7 @@ targets += [
         name: "Commands",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "KernelDispatch", "DeepGEMM", "FlashMLA",
-            "Tokenizers", "DeepSeekModel", "Inference",
+            "Tokenizers", "DeepSeekModel", "Inference", "Ranks",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "Logging", package: "swift-log"),

@@ -20,6 +20,9 @@ public enum FathomMain {
         } catch let error as FathomError {
             StandardError.write("fathom: error: \(error)\n")
             return error.code.exitStatus
+        } catch let status as ExitCode {
+            // Whoever throws it has said why.
+            return status.rawValue
         } catch {
             return finish(parserOutcome: error)
         }

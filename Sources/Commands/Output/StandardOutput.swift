@@ -14,7 +14,12 @@ import Darwin
 enum StandardOutput {
     /// Writes text as UTF-8.
     static func write(_ text: String) throws(FathomError) {
-        try writeAll(Array(text.utf8), to: STDOUT_FILENO, named: "standard output")
+        try write(Array(text.utf8))
+    }
+
+    /// Writes bytes as they are.
+    static func write(_ bytes: [UInt8]) throws(FathomError) {
+        try writeAll(bytes, to: STDOUT_FILENO, named: "standard output")
     }
 }
 
@@ -22,7 +27,12 @@ enum StandardOutput {
 enum StandardError {
     /// Writes text as UTF-8.
     static func write(_ text: String) {
-        try? writeAll(Array(text.utf8), to: STDERR_FILENO, named: "standard error")
+        write(Array(text.utf8))
+    }
+
+    /// Writes bytes as they are.
+    static func write(_ bytes: [UInt8]) {
+        try? writeAll(bytes, to: STDERR_FILENO, named: "standard error")
     }
 
     /// Writes one line that says who speaks.
