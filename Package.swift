@@ -80,7 +80,7 @@ targets += [
     .target(
         name: "DeepSeekModel",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch", "DeepGEMM", "FlashMLA",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Kernels", "KernelDispatch", "DeepGEMM", "FlashMLA",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -147,7 +147,7 @@ let testDependencies: [String: [Target.Dependency]] = [
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
-        "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "Tokenizers",
+        "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "Tokenizers",
         .product(name: "Logging", package: "swift-log"),
     ],
     "Inference": [

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-/// What one rank sends where in one call of `dispatch`: each token's row once to every rank that has one of its experts.
+/// What one rank sends where in one call of `dispatch`: each token's row once to every rank that has one of its
+/// experts.
 package struct DispatchPlan: Sendable, Equatable {
     /// One choice that a rank is asked to compute: four 32-bit numbers on the way.
     package struct Entry: Sendable, Equatable {

@@ -2,11 +2,11 @@
 
 /// Where the parts of each rank's shared region lie, in bytes from its start; the same on all ranks.
 ///
-///     inbox of source 0 │ inbox of source 1 │ … │ outbox │ step │ logits
+///     inbox of source 0 │ inbox of source 1 │ … │ outbox │ step │ answer │ loads
 ///
-/// An inbox has two counts (entries, rows), the entries and the rows. The outbox takes the outputs that come back, one
-/// place for each token and choice of this rank's slab. `step` takes the first rank's message, `logits` what the rank
-/// itself makes of it, for the first rank to read.
+/// An inbox has two counts (entries, rows), the entries and the rows. The outbox takes the outputs that come back,
+/// one place for each token and choice of this rank's slab. `step` takes the first rank's message; the answer and the
+/// loads are the rank's own, for the first rank to read.
 struct ExchangeLayout: Sendable, Equatable {
     /// Tokens of one slab at most.
     let slabTokens: Int
@@ -18,6 +18,21 @@ struct ExchangeLayout: Sendable, Equatable {
     /// Rows of logits of one rank in one step at most, and the numbers of each.
     let logitsRows: Int
     let vocabularySize: Int
+    let layerCount: Int
+    let expertCount: Int
+
+    /// What an answer is.
+    enum Status: Int32 {
+        /// Rows of logits.
+        case logits = 1
+        /// The text of what was wrong at this rank.
+        case failed
+        /// The text of why the rank gave up: another is lost or has failed.
+        case gaveUp
+    }
+
+    /// Bytes of an error's text at most.
+    static let errorByteCount = 4096
 
     private static let line = 64
     private static func aligned(_ bytes: Int) -> Int { (bytes + line - 1) / line * line }
@@ -45,7 +60,9 @@ struct ExchangeLayout: Sendable, Equatable {
     /// Where a rank's answer is: a status word and a byte count in one line, then logits or the text of an error.
     var answer: Int { Self.aligned(step + 4 + stepWords * 4) }
     var logits: Int { answer + Self.line }
-    var byteCount: Int { Self.aligned(logits + max(logitsRows * vocabularySize * 4, 4096)) }
+    /// Where a rank counts the tokens of its own that chose each expert of each layer, 64 bits each.
+    var loads: Int { Self.aligned(logits + max(logitsRows * vocabularySize * 4, Self.errorByteCount)) }
+    var byteCount: Int { Self.aligned(loads + layerCount * expertCount * 8) }
 
     // Signals of each rank.
 

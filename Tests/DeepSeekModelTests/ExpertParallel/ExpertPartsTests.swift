@@ -113,7 +113,11 @@ struct StepMessageTests {
     private static func message(seed: UInt64) -> StepMessage {
         var random = RandomNumbers(seed: seed)
         return StepMessage(
-            slabCount: random.number(below: 9),
+            slabCount: random.number(below: 9), firstCall: random.next(),
+            members: (0..<Int32(random.number(below: 4))).map(\.self),
+            slots: (0..<random.number(below: 3)).map {
+                StepMessage.Slots(layer: $0, experts: [3, 1, Int32(random.number(below: 8))])
+            },
             chunks: (0..<random.number(below: 5)).map { _ in
                 SequenceChunk(
                     tokens: (0..<1 + random.number(below: 9)).map { _ in Int32(random.number(below: 1000)) },
@@ -131,8 +135,8 @@ struct StepMessageTests {
     func roundTrip(seed: UInt64) throws {
         let message = Self.message(seed: seed)
         let words = message.words
-        #expect(words.count == StepMessage.wordCount(message.chunks))
-        #expect(try read(words).words == words)
+        let found = try read(words)
+        #expect(found.words == words && found.firstCall == message.firstCall)
     }
 
     @Test("Cut short or with a number changed it is an error or another message, never a crash", arguments: 0..<200)
