@@ -20,6 +20,7 @@ struct Fathom: AsyncParsableCommand {
             Completions for a shell: fathom --generate-completion-script bash|zsh|fish
             """,
         version: "0.1.0",
+        subcommands: [ExpertWorker.self],
         groupedSubcommands: groups)
 
     private static var groups: [CommandGroup] {

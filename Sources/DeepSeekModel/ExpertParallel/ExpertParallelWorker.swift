@@ -9,6 +9,7 @@ public import Ranks
 /// A rank of an expert-parallel model that computes what the first rank says.
 public final class ExpertParallelWorker: Sendable {
     private let member: ExpertParallelMember
+    private let logger: Logger
 
     /// - Parameters:
     ///   - group: this rank's membership; its rank is not 0.
@@ -18,6 +19,7 @@ public final class ExpertParallelWorker: Sendable {
         group: RankGroup, folder: String, options: DeepSeekExecutor.Options, logger: Logger
     ) throws(FathomError) {
         precondition(group.rank > 0, "rank 0 has the executor")
+        self.logger = logger
         member = try ExpertParallelMember(
             group: group, folder: folder, options: options, logger: logger, progress: nil)
     }
@@ -25,9 +27,9 @@ public final class ExpertParallelWorker: Sendable {
     /// How long to wait for a step before looking again whether the first rank is there.
     private static let idleMilliseconds = 1_000
 
-    /// Computes steps until the first rank leaves the group or does without this one.
+    /// Computes steps until the first rank is gone or does without this one.
     ///
-    /// - Throws: `unavailable` if the first rank is lost in another way.
+    /// - Throws: `badData` for a message that is none.
     public func run() throws(FathomError) { try run(leavingInStep: nil) }
 
     /// As `run`, but leaves in a step instead of computing it, as a lost rank would.
@@ -41,8 +43,9 @@ public final class ExpertParallelWorker: Sendable {
                 came = try region.wait(
                     layout.stepped, atLeast: step + 1, timeoutMilliseconds: Self.idleMilliseconds, watching: [0])
             } catch {
-                if member.group.hasLeft(0) { return }
-                throw error
+                // However the first rank ended, there is nobody left to work for.
+                logger.info("the worker ends: \(error.message)")
+                return
             }
             guard came else { continue }
             step = region.value(layout.stepped)

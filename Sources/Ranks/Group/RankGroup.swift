@@ -77,9 +77,6 @@ public final class RankGroup: Sendable {
         }
     }
 
-    /// Whether a rank has left the group in order.
-    public func hasLeft(_ rank: Int) -> Bool { control.state(rank) == .left }
-
     /// Ends the process of a rank that hangs, so that it cannot write to anybody's memory later. Does nothing to a rank
     /// that is a thread of this process.
     public func expel(_ rank: Int) { liveness.kill(rank) }
