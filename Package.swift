@@ -70,6 +70,7 @@ targets += [
         name: "FlashMLA",
         dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
         swiftSettings: settings),
+    .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
 
     // Floor 5
     .target(
@@ -120,7 +121,7 @@ targets += [
     .target(
         name: "Commands",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "KernelDispatch", "DeepGEMM", "FlashMLA",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB",
             "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -138,8 +139,8 @@ targets += [
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "DeepGEMM", "FlashMLA", "Tokenizers",
-    "DeepSeekModel", "Inference", "Server", "Commands",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "DeepGEMM", "FlashMLA", "EPLB",
+    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
@@ -188,6 +189,7 @@ let package = Package(
         .executable(name: "fathom", targets: ["fathom"]),
         .library(name: "DeepGEMM", targets: ["DeepGEMM"]),
         .library(name: "FlashMLA", targets: ["FlashMLA"]),
+        .library(name: "EPLB", targets: ["EPLB"]),
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "DeepSeekModel", targets: ["DeepSeekModel"]),
         .library(name: "Inference", targets: ["Inference"]),
