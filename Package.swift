@@ -121,8 +121,8 @@ targets += [
     .target(
         name: "Commands",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB",
-            "Tokenizers", "DeepSeekModel", "Inference",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "KernelDispatch", "DeepGEMM", "FlashMLA",
+            "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "Logging", package: "swift-log"),

@@ -14,6 +14,11 @@ struct Planner {
     private var grouping = BalancedPacking()
     private var replication = Replication()
     private var packing = BalancedPacking()
+    private var separation = SeparatedPacking()
+    private var refinement = SwapRefinement()
+    private let spread: NodeSpread?
+    private var packs: [Int32] = []
+    private var places: [Int32] = []
 
     /// - Parameter policy: `hierarchical` or `global`.
     init(
@@ -23,6 +28,7 @@ struct Planner {
         self.expertCount = expertCount
         self.policy = policy
         self.options = options
+        spread = options.spreadsOverNodes && policy == .global && shape.nodeCount > 1 ? NodeSpread(shape) : nil
         guard options.separatesReplicas else { return }
         let smallestGroup = expertCount / shape.groupCount
         for node in 0..<(policy == .global ? 1 : shape.nodeCount) {
@@ -35,9 +41,9 @@ struct Planner {
                 let place = policy == .global ? "\(ranks.count) gpus" : "the \(ranks.count) gpus of node \(node)"
                 throw FathomError(
                     .usage,
-                    "replicas: found \(shape.replicaCount); \(experts) experts on \(place) can fill \(slots) slots only "
-                        + "with two replicas of one on a gpu; legal are at most \(experts * ranks.count) slots there, "
-                        + "or replicas that need not be apart")
+                    "replicas: found \(shape.replicaCount); \(experts) experts on \(place) can fill \(slots) slots "
+                        + "only with two replicas of one on a gpu; legal are at most "
+                        + "\(experts * ranks.count) slots there, or replicas that need not be apart")
             }
         }
     }
@@ -49,6 +55,7 @@ struct Planner {
         replicaIndices.append(contentsOf: repeatElement(0, count: shape.replicaCount))
         guard policy == .hierarchical, shape.nodeCount > 1 || shape.groupCount > 1 else {
             plan(Array(loads), experts: nil, ranks: 0..<shape.rankCount, base: base)
+            if let spread { reorder(spread.order(physicalToLogical[base...], loads: loads), base: base) }
             return
         }
         for (node, experts) in expertsOfNodes(loads).enumerated() {
@@ -83,13 +90,36 @@ struct Planner {
         let room = ranks.map { shape.slots(ofRank: $0).count }
         let limit = options.separatesReplicas ? room.count { $0 > 0 } : Int(Int32.max)
         replication.replicate(loads, count: room.reduce(0, +), limit: limit)
-        packing.pack(replication.loads, room: room)
+        if options.separatesReplicas {
+            separation.pack(replication.loads, experts: replication.experts, room: room)
+            (packs, places) = (separation.packs, separation.places)
+        } else {
+            packing.pack(replication.loads, room: room)
+            (packs, places) = (packing.packs, packing.places)
+        }
+        if options.swapLimit > 0 {
+            refinement.refine(
+                packs: &packs, places: &places, loads: replication.loads, experts: replication.experts, room: room,
+                limit: options.swapLimit, separates: options.separatesReplicas)
+        }
         for replica in replication.experts.indices {
-            let slot = shape.slots(ofRank: ranks.lowerBound + Int(packing.packs[replica])).lowerBound
-            let index = base + slot + Int(packing.places[replica])
+            let slot = shape.slots(ofRank: ranks.lowerBound + Int(packs[replica])).lowerBound
+            let index = base + slot + Int(places[replica])
             let expert = replication.experts[replica]
             physicalToLogical[index] = experts?[Int(expert)] ?? expert
             replicaIndices[index] = replication.indices[replica]
+        }
+    }
+
+    /// Moves whole ranks of the last layer: the rank at each place becomes `order`'s.
+    private mutating func reorder(_ order: [Int], base: Int) {
+        let experts = Array(physicalToLogical[base...])
+        let indices = Array(replicaIndices[base...])
+        for (place, rank) in order.enumerated() {
+            for (to, from) in zip(shape.slots(ofRank: place), shape.slots(ofRank: rank)) {
+                physicalToLogical[base + to] = experts[from]
+                replicaIndices[base + to] = indices[from]
+            }
         }
     }
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+
+public import Platform
+
+extension ExpertPlacement {
+    /// What it costs to come here from `previous`: a rank receives each expert that it did not hold before, once, even
+    /// if it gets two replicas of it. Moving an expert to another slot of its rank costs nothing.
+    ///
+    /// - Throws: `usage` unless both placements are of the same layers, experts, slots, ranks and nodes.
+    public func migration(
+        from previous: ExpertPlacement, bytesPerExpert: Int
+    ) throws(FathomError) -> MigrationCost {
+        try check(previous)
+        var cost = MigrationCost()
+        for layer in 0..<layerCount {
+            for node in 0..<shape.nodeCount {
+                let onNode = Set(previous.physicalToLogical[slots(shape.slots(ofNode: node), inLayer: layer)])
+                for rank in shape.ranks(ofNode: node) {
+                    let slots = slots(shape.slots(ofRank: rank), inLayer: layer)
+                    let arrived = Set(physicalToLogical[slots]).subtracting(previous.physicalToLogical[slots])
+                    let near = arrived.count { onNode.contains($0) }
+                    cost.copiesWithinNodes += near
+                    cost.copiesAcrossNodes += arrived.count - near
+                }
+            }
+        }
+        cost.bytesWithinNodes = cost.copiesWithinNodes * bytesPerExpert
+        cost.bytesAcrossNodes = cost.copiesAcrossNodes * bytesPerExpert
+        return cost
+    }
+
+    /// Checks that `other` is of the same kind.
+    func check(_ other: ExpertPlacement) throws(FathomError) {
+        guard other.layerCount == layerCount, other.expertCount == expertCount else {
+            throw FathomError(
+                .usage,
+                "previous: found \(other.layerCount) layers of \(other.expertCount) experts; legal are \(layerCount) "
+                    + "of \(expertCount)")
+        }
+        let (ours, theirs) = (shape, other.shape)
+        guard
+            ours.replicaCount == theirs.replicaCount, ours.rankCount == theirs.rankCount,
+            ours.nodeCount == theirs.nodeCount
+        else {
+            throw FathomError(
+                .usage,
+                "previous: found \(theirs.replicaCount) slots on \(theirs.rankCount) gpus of \(theirs.nodeCount) "
+                    + "nodes; legal are \(ours.replicaCount) on \(ours.rankCount) of \(ours.nodeCount)")
+        }
+    }
+}
