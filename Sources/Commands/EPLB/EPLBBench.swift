@@ -83,18 +83,19 @@ private struct EPLBSpeed: Report {
 
     var text: String {
         var table = Table([
-            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .right,
+            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .right, .right,
         ])
         table.add(
             "plan", "policy", "replicas", "nodes", "gpus", "ms", "ns/layer", "before", "balance", "local", "crowded",
-            "moved")
+            "moved", "from nothing")
         for result in results {
             table.add(
                 result.mode.rawValue, result.policy.rawValue, "\(result.replicas)", "\(result.nodes)", "\(result.gpus)",
                 Quantity.decimal(result.seconds * 1e3, places: 2),
                 Quantity.decimal(result.nanosecondsPerLayer, places: 0), percent(result.balancednessBefore),
                 percent(result.balancedness), percent(result.nodeLocality), "\(result.crowdedRanks)",
-                result.bytesMoved.map { Quantity.bytes($0) } ?? "")
+                result.bytesMoved.map { Quantity.bytes($0) } ?? "",
+                result.bytesMovedFromNothing.map { Quantity.bytes($0) } ?? "")
         }
         let layers = results.first.map { "\($0.layers) layers of \($0.experts) experts, one core" } ?? ""
         return layers + "\n\n" + table.text

@@ -42,6 +42,8 @@ public struct EPLBBenchmark: Sendable, Codable {
     public var crowdedRanks: Int
     /// Bytes that the plan moves from the placement in force, with experts of DeepSeek-V3's size; migration only.
     public var bytesMoved: Int?
+    /// Bytes that the best plan made from nothing would move; migration only.
+    public var bytesMovedFromNothing: Int?
 
     /// - Parameters:
     ///   - deviation: of the loads' logarithm.
@@ -67,14 +69,17 @@ public struct EPLBBenchmark: Sendable, Codable {
                 : try rebalanceExperts(loads, on: shape, options: options)
         }
         let quality = try placement.quality(under: loads)
-        let cost = try placement.migration(from: previous, bytesPerExpert: MigrationTerms.deepSeekV3BytesPerExpert)
+        let plan =
+            mode == .migration
+            ? try rebalanceExperts(loads, from: previous, groupCount: shape.groupCount, options: options) : nil
         return EPLBBenchmark(
             mode: mode, layers: layers, experts: experts, replicas: shape.replicaCount, groups: shape.groupCount,
             nodes: shape.nodeCount, gpus: shape.rankCount, policy: placement.policy, seconds: seconds,
             nanosecondsPerLayer: seconds * 1e9 / Double(layers),
             balancednessBefore: try previous.quality(under: loads).balancedness, balancedness: quality.balancedness,
             nodeLocality: quality.nodeLocality, crowdedRanks: quality.crowdedRankCount,
-            bytesMoved: mode == .migration ? cost.bytes : nil)
+            bytesMoved: plan?.cost.bytes,
+            bytesMovedFromNothing: plan?.freshCost.bytes)
     }
 
     private static func median(

@@ -14,13 +14,21 @@ extension ExpertPlacement {
         var cost = MigrationCost()
         for layer in 0..<layerCount {
             for node in 0..<shape.nodeCount {
-                let onNode = Set(previous.physicalToLogical[slots(shape.slots(ofNode: node), inLayer: layer)])
+                var isNear = [Bool](repeating: false, count: expertCount)
+                for expert in previous.physicalToLogical[slots(shape.slots(ofNode: node), inLayer: layer)] {
+                    isNear[Int(expert)] = true
+                }
                 for rank in shape.ranks(ofNode: node) {
                     let slots = slots(shape.slots(ofRank: rank), inLayer: layer)
-                    let arrived = Set(physicalToLogical[slots]).subtracting(previous.physicalToLogical[slots])
-                    let near = arrived.count { onNode.contains($0) }
-                    cost.copiesWithinNodes += near
-                    cost.copiesAcrossNodes += arrived.count - near
+                    for slot in slots {
+                        let expert = physicalToLogical[slot]
+                        if previous.physicalToLogical[slots].contains(expert)
+                            || physicalToLogical[slots.lowerBound..<slot].contains(expert)
+                        {
+                            continue
+                        }
+                        if isNear[Int(expert)] { cost.copiesWithinNodes += 1 } else { cost.copiesAcrossNodes += 1 }
+                    }
                 }
             }
         }

@@ -16,6 +16,7 @@ struct LayerMigration {
     private let loads: [Double]
     private let previous: [Int32]
     private let rankOfSlot: [Int]
+    private let slotsOfRank: [Range<Int>]
     /// The experts in the slots.
     private(set) var experts: [Int32]
     private var counts: [Int]
@@ -27,6 +28,7 @@ struct LayerMigration {
         self.loads = loads.map { Double($0) }
         previous = Array(experts)
         self.experts = previous
+        slotsOfRank = (0..<shape.rankCount).map { shape.slots(ofRank: $0) }
         rankOfSlot = experts.indices.map { shape.rank(ofSlot: $0 - experts.startIndex) }
         counts = [Int](repeating: 0, count: loads.count)
         for expert in experts { counts[Int(expert)] += 1 }
@@ -81,7 +83,7 @@ struct LayerMigration {
     }
 
     private func sum(ofRank rank: Int) -> Double {
-        shape.slots(ofRank: rank).reduce(0) { $0 + loads[Int(experts[$1])] / Double(counts[Int(experts[$1])]) }
+        slotsOfRank[rank].reduce(0) { $0 + loads[Int(experts[$1])] / Double(counts[Int(experts[$1])]) }
     }
 
     private func share(_ expert: Int32) -> Double { loads[Int(expert)] / Double(counts[Int(expert)]) }
@@ -96,10 +98,10 @@ struct LayerMigration {
             if copies <= copyLimit, score > best?.score ?? 0 { best = (score, step) }
         }
         let bound = sums[fullest] * (1 - Self.leastGain)
-        for given in shape.slots(ofRank: fullest) {
+        for given in slotsOfRank[fullest] {
             for rank in ranks where rank != fullest && !holds(rank, experts[given], in: experts) {
                 let here = holds(rank, experts[given], in: previous) ? 0 : 1
-                for taken in shape.slots(ofRank: rank) {
+                for taken in slotsOfRank[rank] {
                     if let value = loadAfterReplicating(experts[given], slot: taken, fullest, bound) {
                         offer(value, copies: here, .replicate(experts[given], slot: taken))
                     }
@@ -115,7 +117,7 @@ struct LayerMigration {
     }
 
     private func holds(_ rank: Int, _ expert: Int32, in experts: [Int32]) -> Bool {
-        for slot in shape.slots(ofRank: rank) where experts[slot] == expert { return true }
+        for slot in slotsOfRank[rank] where experts[slot] == expert { return true }
         return false
     }
 
@@ -131,7 +133,7 @@ struct LayerMigration {
         var isLower = true
         func look(_ rank: Int) {
             var sum = 0.0
-            for other in shape.slots(ofRank: rank) {
+            for other in slotsOfRank[rank] {
                 let held = other == slot ? expert : experts[other]
                 sum += held == expert ? newShare : held == dropped ? droppedShare : share(held)
             }

@@ -11,8 +11,9 @@ public struct MigrationPlan: Sendable, Equatable {
     public var quality: PlacementQuality
     /// How good the placement in force would be.
     public var previousQuality: PlacementQuality
-    /// How good a plan made from nothing would be.
+    /// How good a plan made from nothing would be, and what it would move.
     public var freshQuality: PlacementQuality
+    public var freshCost: MigrationCost
 }
 
 /// Decides how the placement in force is changed for new loads, so that few weights move.
@@ -49,7 +50,8 @@ public func rebalanceExperts(
         physicalToLogical: rows.map { $0.map { Int($0) } })
     return MigrationPlan(
         placement: placement, cost: try placement.migration(from: previous, bytesPerExpert: terms.bytesPerExpert),
-        quality: try placement.quality(under: loads), previousQuality: previousQuality, freshQuality: freshQuality)
+        quality: try placement.quality(under: loads), previousQuality: previousQuality, freshQuality: freshQuality,
+        freshCost: try fresh.migration(from: previous, bytesPerExpert: terms.bytesPerExpert))
 }
 
 /// The ways for one layer.
@@ -84,7 +86,9 @@ private struct LayerChoice {
             candidates.append(
                 Candidate(experts: steps.experts, copies: steps.copies, largestLoad: steps.largestLoad))
         }
-        let renamed = Relabelling(shape: shape, policy: policy, previous: previous[...], plan: fresh).experts()
+        let renamed = Relabelling(
+            shape: shape, policy: policy, expertCount: loads.count, previous: previous[...], plan: fresh
+        ).experts()
         let state = LayerMigration(shape: shape, policy: policy, loads: loads, experts: renamed[...])
         candidates.append(
             Candidate(
@@ -102,8 +106,7 @@ private struct LayerChoice {
     private func isLegal(_ experts: [Int32]) -> Bool {
         if separates {
             for rank in 0..<shape.rankCount {
-                let slots = shape.slots(ofRank: rank)
-                if Set(experts[slots]).count < slots.count { return false }
+                if hasRepetition(experts[shape.slots(ofRank: rank)]) { return false }
             }
         }
         guard policy == .hierarchical else { return true }

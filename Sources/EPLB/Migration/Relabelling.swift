@@ -5,6 +5,8 @@
 struct Relabelling {
     let shape: PlacementShape
     let policy: PlacementPolicy
+    /// Experts of a layer.
+    let expertCount: Int
     /// The experts in the slots now.
     let previous: ArraySlice<Int32>
     /// The experts in the slots of the plan.
@@ -19,47 +21,59 @@ struct Relabelling {
 
     /// For each rank the rank of the plan that takes its place.
     private func rankMatches() -> [(target: Int, source: Int)] {
-        guard policy == .hierarchical else {
-            return match(Array(0..<shape.rankCount), Array(0..<shape.rankCount), score: rankScore, rankFits)
-        }
-        let nodes = Array(0..<shape.nodeCount)
-        let nodeMatches = match(nodes, nodes, score: nodeScore) { target, source in
+        let holders = rankHolders()
+        let ranks = 0..<shape.rankCount
+        guard policy == .hierarchical else { return rankMatches(ranks, ranks, holders) }
+        let nodes = 0..<shape.nodeCount
+        return match(nodes, nodes, nodeOverlaps()) { target, source in
             let (a, b) = (shape.ranks(ofNode: target), shape.ranks(ofNode: source))
             return a.count == b.count && zip(a, b).allSatisfy { rankFits($0, $1) }
-        }
-        return nodeMatches.flatMap { node in
-            match(
-                Array(shape.ranks(ofNode: node.target)), Array(shape.ranks(ofNode: node.source)), score: rankScore,
-                rankFits)
+        }.flatMap { node in
+            rankMatches(shape.ranks(ofNode: node.target), shape.ranks(ofNode: node.source), holders)
         }
     }
 
-    /// Pairs every target with a source that fits: the best pairs first, ties by number.
-    private func match(
-        _ targets: [Int], _ sources: [Int], score: (Int, Int) -> Int, _ fits: (Int, Int) -> Bool
+    /// Pairs ranks; `holders` are the ranks of each expert now.
+    private func rankMatches(
+        _ targets: Range<Int>, _ sources: Range<Int>, _ holders: [[Int]]
     ) -> [(target: Int, source: Int)] {
-        var pairs: [(score: Int, target: Int, source: Int)] = []
-        for target in targets {
-            for source in sources where fits(target, source) {
-                let score = score(target, source)
-                if score > 0 { pairs.append((score, target, source)) }
+        var overlaps = [Int](repeating: 0, count: targets.count * sources.count)
+        for source in sources {
+            for expert in plan[slice(shape.slots(ofRank: source), plan)] {
+                for target in holders[Int(expert)] where targets.contains(target) {
+                    overlaps[(target - targets.lowerBound) * sources.count + source - sources.lowerBound] += 1
+                }
             }
         }
-        pairs.sort { ($1.score, $0.target, $0.source) < ($0.score, $1.target, $1.source) }
-        var freeTargets = Set(targets)
-        var freeSources = Set(sources)
+        return match(targets, sources, overlaps, rankFits)
+    }
+
+    /// Pairs every target with a source that fits: those with most in common first, ties by number.
+    ///
+    /// - Parameter overlaps: what they have in common: [targets, sources].
+    private func match(
+        _ targets: Range<Int>, _ sources: Range<Int>, _ overlaps: [Int], _ fits: (Int, Int) -> Bool
+    ) -> [(target: Int, source: Int)] {
+        var takenTargets = [Bool](repeating: false, count: targets.count)
+        var takenSources = [Bool](repeating: false, count: sources.count)
         var result: [(target: Int, source: Int)] = []
-        for pair in pairs where freeTargets.contains(pair.target) && freeSources.contains(pair.source) {
-            freeTargets.remove(pair.target)
-            freeSources.remove(pair.source)
-            result.append((pair.target, pair.source))
+        func pair(_ target: Int, _ source: Int) {
+            takenTargets[target] = true
+            takenSources[source] = true
+            result.append((targets.lowerBound + target, sources.lowerBound + source))
         }
-        for target in targets where freeTargets.contains(target) {
-            guard let source = sources.first(where: { freeSources.contains($0) && fits(target, $0) }) else {
-                preconditionFailure("what fits comes in pairs")
+        let keys = overlaps.indices.filter { overlaps[$0] > 0 }.map { UInt64(descending: Float(overlaps[$0]), $0) }
+        for key in keys.sorted() {
+            let (target, source) = key.keyIndex.quotientAndRemainder(dividingBy: sources.count)
+            guard !takenTargets[target], !takenSources[source] else { continue }
+            if fits(targets.lowerBound + target, sources.lowerBound + source) { pair(target, source) }
+        }
+        for target in takenTargets.indices where !takenTargets[target] {
+            let source = takenSources.indices.first { source in
+                !takenSources[source] && fits(targets.lowerBound + target, sources.lowerBound + source)
             }
-            freeSources.remove(source)
-            result.append((target, source))
+            guard let source else { preconditionFailure("what fits comes in pairs") }
+            pair(target, source)
         }
         return result
     }
@@ -68,19 +82,29 @@ struct Relabelling {
         shape.slots(ofRank: target).count == shape.slots(ofRank: source).count
     }
 
-    /// Experts that stay on the rank.
-    private func rankScore(_ target: Int, _ source: Int) -> Int {
-        common(shape.slots(ofRank: target), shape.slots(ofRank: source))
+    /// The ranks that hold each expert now, each once.
+    private func rankHolders() -> [[Int]] {
+        var holders = [[Int]](repeating: [], count: expertCount)
+        for rank in 0..<shape.rankCount {
+            for expert in previous[slice(shape.slots(ofRank: rank), previous)]
+            where holders[Int(expert)].last != rank {
+                holders[Int(expert)].append(rank)
+            }
+        }
+        return holders
     }
 
-    /// Experts that stay on the node.
-    private func nodeScore(_ target: Int, _ source: Int) -> Int {
-        common(shape.slots(ofNode: target), shape.slots(ofNode: source))
-    }
-
-    private func common(_ target: Range<Int>, _ source: Range<Int>) -> Int {
-        let before = previous[slice(target, previous)]
-        return plan[slice(source, plan)].reduce(0) { $0 + (before.contains($1) ? 1 : 0) }
+    /// Replicas of the plan's nodes whose experts are on a node now: [nodes, nodes].
+    private func nodeOverlaps() -> [Int] {
+        var overlaps: [Int] = []
+        for target in 0..<shape.nodeCount {
+            var isHere = [Bool](repeating: false, count: expertCount)
+            for expert in previous[slice(shape.slots(ofNode: target), previous)] { isHere[Int(expert)] = true }
+            for source in 0..<shape.nodeCount {
+                overlaps.append(plan[slice(shape.slots(ofNode: source), plan)].count { isHere[Int($0)] })
+            }
+        }
+        return overlaps
     }
 
     private func slice(_ slots: Range<Int>, _ values: ArraySlice<Int32>) -> Range<Int> {

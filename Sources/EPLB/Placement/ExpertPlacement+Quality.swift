@@ -84,9 +84,11 @@ extension ExpertPlacement {
     /// The load that arises on nodes with a replica of its expert.
     private func localLoad(_ loads: ArraySlice<Float>, _ layer: Int) -> Double {
         var nodeCounts = [Int](repeating: 0, count: expertCount)
-        let experts = experts(inLayer: layer)
+        var lastNodes = [Int](repeating: -1, count: expertCount)
         for node in 0..<shape.nodeCount {
-            for expert in Set(experts[slots(shape.slots(ofNode: node), inLayer: layer)]) {
+            for expert in physicalToLogical[slots(shape.slots(ofNode: node), inLayer: layer)]
+            where lastNodes[Int(expert)] != node {
+                lastNodes[Int(expert)] = node
                 nodeCounts[Int(expert)] += 1
             }
         }
@@ -95,8 +97,7 @@ extension ExpertPlacement {
 
     private func crowdedRankCount(inLayer layer: Int) -> Int {
         (0..<shape.rankCount).count { rank in
-            let slots = slots(shape.slots(ofRank: rank), inLayer: layer)
-            return Set(physicalToLogical[slots]).count < slots.count
+            hasRepetition(physicalToLogical[slots(shape.slots(ofRank: rank), inLayer: layer)])
         }
     }
 
@@ -105,4 +106,9 @@ extension ExpertPlacement {
         let base = layer * shape.replicaCount
         return base + slots.lowerBound..<base + slots.upperBound
     }
+}
+
+/// Whether an expert is there twice. A rank has few slots, so that looking is faster than a set.
+func hasRepetition(_ experts: ArraySlice<Int32>) -> Bool {
+    experts.indices.contains { index in experts[..<index].contains(experts[index]) }
 }
