@@ -71,6 +71,7 @@ targets += [
         name: "FlashMLA",
         dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
         swiftSettings: settings),
+    .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
 
     // Floor 5
     .target(
@@ -81,7 +82,7 @@ targets += [
         name: "DeepSeekModel",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Kernels", "KernelDispatch", "DeepGEMM",
-            "FlashMLA",
+            "FlashMLA", "EPLB",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -123,10 +124,10 @@ targets += [
         name: "Commands",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "KernelDispatch", "DeepGEMM",
-            "FlashMLA",
-            "Tokenizers", "DeepSeekModel", "Inference",
+            "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "CoreMetrics", package: "swift-metrics"),
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -141,15 +142,15 @@ targets += [
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "DeepGEMM", "FlashMLA", "Tokenizers",
-    "DeepSeekModel", "Inference", "Server", "Commands",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "DeepGEMM", "FlashMLA", "EPLB",
+    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
-        "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "Tokenizers",
+        "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers",
         .product(name: "Logging", package: "swift-log"),
     ],
     "Inference": [
@@ -191,6 +192,7 @@ let package = Package(
         .executable(name: "fathom", targets: ["fathom"]),
         .library(name: "DeepGEMM", targets: ["DeepGEMM"]),
         .library(name: "FlashMLA", targets: ["FlashMLA"]),
+        .library(name: "EPLB", targets: ["EPLB"]),
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "DeepSeekModel", targets: ["DeepSeekModel"]),
         .library(name: "Inference", targets: ["Inference"]),

@@ -8,7 +8,7 @@ enum Floors {
         ["Platform", "LowPrecision"],
         ["Tensors", "Workers", "Telemetry", "Ranks"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelDispatch"],
-        ["DeepGEMM", "FlashMLA"],
+        ["DeepGEMM", "FlashMLA", "EPLB"],
         ["Tokenizers", "DeepSeekModel"],
         ["Inference"],
         ["Server"],

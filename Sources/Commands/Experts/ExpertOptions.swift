@@ -14,12 +14,36 @@ struct ExpertOptions: ParsableArguments {
             "Spread the experts over this many processes; answers are the same, bit for bit.", valueName: "n"))
     var rankCount = 1
 
+    @Option(
+        help: ArgumentHelp(
+            "Expert slots per layer beyond one for each expert; one for each process where left out.", valueName: "n"))
+    var redundantExperts: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Steps after which the experts' loads are looked at, to move experts if they are uneven.", valueName: "n"))
+    var balanceWindow = ExpertBalancer.Terms().windowSteps
+
+    @Option(
+        help: ArgumentHelp(
+            "Mean work of a process over the fullest one's below which experts move, 0 for never.", valueName: "0…1"))
+    var balanceBound = ExpertBalancer.Terms().bound
+
     /// Ranks at most.
     private static let maximumRankCount = 64
 
     func validate() throws {
         guard (1...Self.maximumRankCount).contains(rankCount) else {
             throw ValidationError("--ep is \(rankCount); legal are 1 to \(Self.maximumRankCount) processes")
+        }
+        if let redundantExperts, !(0...1 << 16).contains(redundantExperts) {
+            throw ValidationError("--redundant-experts is \(redundantExperts); legal are 0 to 65536")
+        }
+        guard balanceWindow > 0 else {
+            throw ValidationError("--balance-window is \(balanceWindow); legal is 1 step or more")
+        }
+        guard (0...1).contains(balanceBound) else {
+            throw ValidationError("--balance-bound is \(balanceBound); legal are 0 to 1")
         }
     }
 
@@ -49,10 +73,19 @@ struct ExpertOptions: ParsableArguments {
         }
         let progress = ProgressBar(title: "Loading")
         defer { progress.finish() }
+        let metrics = ExpertMetrics()
         let executor = try ExpertParallelExecutor(
-            group: host.group(limits: Self.limits), folder: folder, options: options, logger: logger
-        ) { done, total in progress.update(done: done, total: total) }
+            group: host.group(limits: Self.limits), folder: folder, options: options, balance: balance, logger: logger,
+            onChange: { metrics.record($0) }, progress: { progress.update(done: $0, total: $1) })
         return Model(executor: executor, configuration: executor.configuration, spread: executor)
+    }
+
+    private var balance: ExpertBalancer.Terms {
+        var terms = ExpertBalancer.Terms()
+        terms.redundantExperts = redundantExperts
+        terms.windowSteps = balanceWindow
+        terms.bound = balanceBound
+        return terms
     }
 
     /// Loading a large checkpoint from a slow disk takes minutes; a rank that dies meanwhile is noticed at once.

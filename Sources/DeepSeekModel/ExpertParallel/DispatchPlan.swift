@@ -24,7 +24,7 @@ package struct DispatchPlan: Sendable, Equatable {
     /// For each rank, its message.
     package var messages: [Message]
 
-    package init(choices: [[Router.Choice]], placement: ExpertPlacement, source: Int, rankCount: Int) {
+    package init(choices: [[Router.Choice]], placement: LayerPlacement, source: Int, rankCount: Int) {
         messages = Array(repeating: Message(), count: rankCount)
         for (token, chosen) in choices.enumerated() {
             for (index, choice) in chosen.enumerated() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+internal import EPLB
 public import Logging
 public import Platform
 public import Ranks
@@ -18,14 +19,38 @@ public final class ExpertParallelExecutor: ModelExecutor {
         var members: [Int32]
         var step: UInt64 = 0
         var nextCall: UInt64 = 0
+        var balancer: ExpertBalancer
+        /// Whether the next step's message carries the balancer's places.
+        var isPlacementNew = true
+
         /// Places that the next step's message carries.
-        var newSlots: [StepMessage.Slots] = []
+        var newSlots: [StepMessage.Slots] {
+            guard isPlacementNew else { return [] }
+            return balancer.layers.enumerated().map { index, layer in
+                StepMessage.Slots(layer: layer, experts: Array(balancer.placement.experts(inLayer: index)))
+            }
+        }
+    }
+
+    /// How the ranks share the work.
+    public struct Status: Sendable {
+        /// Ranks that take part.
+        public var members: [Int]
+        /// Mean work of a rank divided by the fullest one's in the last window of steps, 1 where all have the same.
+        public var balancedness: Double
+        /// Work of each member in the last window, in tokens times experts.
+        public var rankLoads: [Double]
+        public var rebalanceCount: Int
+        /// Bytes of experts' weights that went to other ranks.
+        public var movedBytes: Int
     }
 
     private let member: ExpertParallelMember
     private let state: Mutex<State>
     private let logger: Logger
     private let expertLayerCount: Int
+    /// Called at the end of each window of steps and whenever members or places have changed.
+    private let onChange: (@Sendable (Status) -> Void)?
 
     public var vocabularySize: Int { member.model.vocabularySize }
     public var contextLength: Int { member.model.contextLength }
@@ -40,17 +65,28 @@ public final class ExpertParallelExecutor: ModelExecutor {
     /// - Parameters:
     ///   - group: this rank's membership, as rank 0. All other ranks make an `ExpertParallelWorker` at the same time.
     ///   - options: as at every rank.
+    ///   - balance: when experts change their places.
+    ///   - onChange: told how the ranks share the work, now and then; called between steps.
     /// - Throws: what is wrong with the folder, or a rank that is lost.
     public init(
-        group: RankGroup, folder: String, options: DeepSeekExecutor.Options, logger: Logger,
+        group: RankGroup, folder: String, options: DeepSeekExecutor.Options, balance: ExpertBalancer.Terms = .init(),
+        logger: Logger, onChange: (@Sendable (Status) -> Void)? = nil,
         progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
     ) throws(FathomError) {
         precondition(group.rank == 0, "only rank 0 drives the others")
         member = try ExpertParallelMember(
             group: group, folder: folder, options: options, logger: logger, progress: progress)
-        expertLayerCount = member.expertLayerCount
-        state = Mutex(State(members: (0..<Int32(group.rankCount)).map(\.self)))
+        expertLayerCount = member.expertLayers.count
+        let configuration = member.model.configuration
+        let balancer = try ExpertBalancer(
+            layers: member.expertLayers, expertCount: max(configuration.routedExpertCount, 1),
+            // Three matrices; a byte for each number, as in the releases.
+            bytesPerExpert: 3 * configuration.hiddenSize * configuration.expertIntermediateSize,
+            rankCount: group.rankCount, terms: balance)
+        state = Mutex(State(members: (0..<Int32(group.rankCount)).map(\.self), balancer: balancer))
         self.logger = logger
+        self.onChange = onChange
+        onChange?(status)
     }
 
     public func forward(_ chunks: [SequenceChunk]) throws(FathomError) -> LogitsMatrix {
@@ -61,6 +97,16 @@ public final class ExpertParallelExecutor: ModelExecutor {
             return LogitsMatrix(rowCount: 0, vocabularySize: vocabularySize, values: [])
         }
         return try state.withLock { (state) throws(FathomError) in try run(chunks, &state) }
+    }
+
+    /// How the ranks share the work.
+    public var status: Status { state.withLock { Self.status($0) } }
+
+    private static func status(_ state: State) -> Status {
+        Status(
+            members: state.members.map(Int.init), balancedness: state.balancer.balancedness,
+            rankLoads: state.balancer.rankLoads, rebalanceCount: state.balancer.rebalanceCount,
+            movedBytes: state.balancer.movedBytes)
     }
 
     /// Ranks that are there, for a readiness check: those lost since the last step are left out.
@@ -92,7 +138,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
 
     private func fits(_ chunks: [SequenceChunk], _ parts: [[Int]], _ state: State) -> Bool {
         parts.allSatisfy { part in
-            let words = message([], part.map { chunks[$0] }, 0, state).words.count
+            let words = message(state.newSlots, part.map { chunks[$0] }, 0, state).words.count
             return words <= member.layout.stepWords && rows(chunks, part) <= member.layout.logitsRows
         }
     }
@@ -127,7 +173,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
             member.region.signal(Int(rank), member.layout.stepped, state.step)
         }
         let own = message(state.newSlots, parts[0].map { chunks[$0] }, slabCount, state)
-        state.newSlots = []
+        state.isPlacementNew = false
         state.nextCall += UInt64(slabCount * expertLayerCount)
         var matrices = [LogitsMatrix?](repeating: nil, count: state.members.count)
         var failure: FathomError?
@@ -139,10 +185,11 @@ public final class ExpertParallelExecutor: ModelExecutor {
         }
         let lost = collect(&matrices, &failure, state)
         if !lost.isEmpty {
-            drop(lost, &state)
+            try drop(lost, &state)
             return nil
         }
         if let failure { throw failure }
+        try balance(&state)
         return assemble(chunks, parts, matrices)
     }
 
@@ -205,7 +252,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
     }
 
     /// Goes on without some ranks: their experts go to the others.
-    private func drop(_ lost: [RankGroup.LostRank], _ state: inout State) {
+    private func drop(_ lost: [RankGroup.LostRank], _ state: inout State) throws(FathomError) {
         for loss in lost {
             member.group.expel(loss.rank)
             logger.error(
@@ -213,6 +260,23 @@ public final class ExpertParallelExecutor: ModelExecutor {
                 metadata: ["rank": "\(loss.rank)", "reason": "\(loss.reason)"])
         }
         state.members.removeAll { rank in lost.contains { $0.rank == Int(rank) } }
+        try state.balancer.change(rankCount: state.members.count)
+        state.isPlacementNew = true
+        onChange?(Self.status(state))
+    }
+
+    /// Moves experts if the ranks' work has become too uneven.
+    private func balance(_ state: inout State) throws(FathomError) {
+        let windowBefore = state.balancer.rankLoads
+        let before = state.balancer.balancedness
+        let hasMoved = try state.balancer.finishStep { member.counts(of: state.members) }
+        if hasMoved {
+            state.isPlacementNew = true
+            logger.info(
+                "experts change places",
+                metadata: ["balance": "\(before)", "expected": "\(state.balancer.balancedness)"])
+        }
+        if hasMoved || state.balancer.rankLoads != windowBefore { onChange?(Self.status(state)) }
     }
 
     /// The rows of all ranks in the order of the chunks.

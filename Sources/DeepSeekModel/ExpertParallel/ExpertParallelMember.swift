@@ -63,9 +63,26 @@ final class ExpertParallelMember: Sendable {
             region: self.region, layout: layout, timeoutMilliseconds: Self.exchangeTimeoutMilliseconds)
     }
 
-    /// Layers that call the exchange.
-    var expertLayerCount: Int {
-        (0..<model.configuration.layerCount).count(where: model.configuration.hasExperts)
+    /// The layers that call the exchange.
+    var expertLayers: [Int] {
+        (0..<model.configuration.layerCount).filter(model.configuration.hasExperts)
+    }
+
+    /// Tokens of some ranks that chose each expert since the start [layers with experts, experts]; between steps only.
+    func counts(of ranks: [Int32]) -> [UInt64] {
+        let expertCount = layout.expertCount
+        let layers = expertLayers
+        var counts = [UInt64](repeating: 0, count: layers.count * expertCount)
+        for rank in ranks {
+            guard let base = region.peer(Int(rank)) else { continue }
+            let theirs = (base + layout.loads).assumingMemoryBound(to: UInt64.self)
+            for (index, layer) in layers.enumerated() {
+                for expert in 0..<expertCount {
+                    counts[index * expertCount + expert] += theirs[layer * expertCount + expert]
+                }
+            }
+        }
+        return counts
     }
 
     /// Computes this rank's part of a step.

@@ -36,7 +36,7 @@ final class RankExpertExchange: ExpertExchange, @unchecked Sendable {
     /// Ranks that take part, ascending.
     private var members: [Int]
     /// Where each layer's experts are.
-    private var placements: [ExpertPlacement]
+    private var placements: [LayerPlacement]
 
     var slabTokens: Int { layout.slabTokens }
 
@@ -48,7 +48,7 @@ final class RankExpertExchange: ExpertExchange, @unchecked Sendable {
         let members = Array(0..<region.rankCount)
         self.members = members
         placements = Array(
-            repeating: ExpertPlacement(expertCount: max(layout.expertCount, 1), ranks: members),
+            repeating: LayerPlacement(expertCount: max(layout.expertCount, 1), ranks: members),
             count: layout.layerCount)
         grouped = try AlignedBuffer(count: 1 << 16, purpose: "experts' rows")
     }
@@ -62,14 +62,14 @@ final class RankExpertExchange: ExpertExchange, @unchecked Sendable {
         call = message.firstCall
         if members != message.members.map(Int.init) {
             members = message.members.map(Int.init)
-            let inOrder = ExpertPlacement(expertCount: max(layout.expertCount, 1), ranks: members)
+            let inOrder = LayerPlacement(expertCount: max(layout.expertCount, 1), ranks: members)
             placements = placements.map { _ in inOrder }
         }
         for layer in message.slots {
             guard placements.indices.contains(layer.layer) else {
                 throw FathomError(.badData, "a step gives places for layer \(layer.layer) of \(layout.layerCount)")
             }
-            placements[layer.layer] = try ExpertPlacement(
+            placements[layer.layer] = try LayerPlacement(
                 experts: layer.experts.map(Int.init), expertCount: layout.expertCount, ranks: members)
         }
     }

@@ -8,7 +8,7 @@ package import Platform
 ///     layers with new places, for each: its index, slots, the expert of each slot,
 ///     chunks, for each: tokens, first position, blocks, logits (0 none, 1 last, 2 all), its tokens, its blocks
 package struct StepMessage: Sendable {
-    /// New places of one layer's experts; see `ExpertPlacement`.
+    /// New places of one layer's experts; see `LayerPlacement`.
     package struct Slots: Sendable, Equatable {
         package var layer: Int
         package var experts: [Int32]

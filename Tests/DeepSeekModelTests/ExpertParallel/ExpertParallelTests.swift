@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import DeepSeekModel
+import EPLB
 import Logging
 import Platform
 import Ranks
@@ -21,13 +22,14 @@ struct ExpertParallelTests {
 
     /// Runs `body` on rank 0 of a group of threads whose other ranks work for it.
     private static func withRanks<Result: Sendable>(
-        _ count: Int, folder: String, leaving: [Int: UInt64] = [:],
+        _ count: Int, folder: String, leaving: [Int: UInt64] = [:], balance: ExpertBalancer.Terms = .init(),
         _ body: @escaping @Sendable (ExpertParallelExecutor) throws(FathomError) -> Result
     ) throws -> Result {
         let results = try RankGroup.threads(Topology(rankCount: count)) { (group) throws(FathomError) -> Result? in
             if group.rank == 0 {
                 return try body(
-                    ExpertParallelExecutor(group: group, folder: folder, options: options(), logger: logger))
+                    ExpertParallelExecutor(
+                        group: group, folder: folder, options: options(), balance: balance, logger: logger))
             }
             let worker = try ExpertParallelWorker(group: group, folder: folder, options: options(), logger: logger)
             try worker.run(leavingInStep: leaving[group.rank])
@@ -136,5 +138,82 @@ struct ExpertParallelTests {
             }
             #expect(!messages.isEmpty && messages.allSatisfy { $0.contains("experts.7.up_proj") })
         }
+    }
+
+    @Test("Experts that move while steps go on change no bit", arguments: [2, 3, 5])
+    func rebalancing(ranks: Int) throws {
+        try SmallModel.families[0].withFolder { folder in
+            let model = try DeepSeekExecutor(folder: folder, options: Self.options(), logger: Self.logger)
+            let expected = try (0..<6).flatMap { _ in try Self.bits(model) }
+            var terms = ExpertBalancer.Terms()
+            terms.windowSteps = 3
+            terms.windowCount = 1
+            terms.bound = 1.1
+            terms.gain = -1
+            let (found, status) = try Self.withRanks(ranks, folder: folder, balance: terms) {
+                (executor) throws(FathomError) in
+                var found: [[UInt32]] = []
+                for _ in 0..<6 { found += try Self.bits(executor) }
+                return (found, executor.status)
+            }
+            #expect(found == expected)
+            #expect(status.rebalanceCount > 1 && status.rankLoads.count == ranks)
+        }
+    }
+}
+
+@Suite("When experts move")
+struct ExpertBalancerTests {
+    /// Counts in which expert 0 of every layer has most of the work.
+    private func counts(_ step: Int) -> [UInt64] {
+        (0..<2).flatMap { _ in (0..<8).map { expert in UInt64(step * (expert == 0 ? 700 : expert == 1 ? 100 : 20)) } }
+    }
+
+    private func balancer(_ change: (inout ExpertBalancer.Terms) -> Void = { _ in }) throws -> ExpertBalancer {
+        var terms = ExpertBalancer.Terms()
+        terms.windowSteps = 10
+        change(&terms)
+        return try ExpertBalancer(layers: [1, 2], expertCount: 8, bytesPerExpert: 100, rankCount: 4, terms: terms)
+    }
+
+    @Test("Uneven loads move experts at the end of a window, once, to a better place")
+    func moves() throws {
+        var balancer = try balancer()
+        let start = balancer.placement
+        var changes: [Int] = []
+        for step in 1...50 where try balancer.finishStep({ counts(step) }) { changes.append(step) }
+        #expect(changes == [10])
+        #expect(balancer.placement != start && balancer.rebalanceCount == 1 && balancer.movedBytes > 0)
+        #expect(balancer.movedBytes % 100 == 0 && balancer.balancedness > 0.6)
+        // The busy expert has a replica on every rank that has a slot to spare.
+        let busy = balancer.placement.experts(inLayer: 0).count { $0 == 0 }
+        #expect(busy > 1)
+    }
+
+    @Test("Even loads move nothing, and counts are asked for at the end of windows only")
+    func even() throws {
+        var balancer = try balancer { $0.redundantExperts = 0 }
+        var asked = 0
+        for step in 1...35 {
+            let hasMoved = try balancer.finishStep {
+                asked += 1
+                return (0..<16).map { _ in UInt64(step * 5) }
+            }
+            #expect(!hasMoved)
+        }
+        #expect(asked == 3 && balancer.balancedness == 1 && balancer.rankLoads == [200, 200, 200, 200])
+    }
+
+    @Test("After a rank is lost the counts begin anew")
+    func lost() throws {
+        var balancer = try balancer()
+        for step in 1...15 { _ = try balancer.finishStep { counts(step) } }
+        try balancer.change(rankCount: 3)
+        #expect(balancer.placement.shape.rankCount == 3 && balancer.balancedness == 1)
+        // Less than before: what the lost rank had counted is missing.
+        for step in 1...10 { #expect(try !balancer.finishStep { counts(step) }) }
+        var changes = 0
+        for step in 11...20 where try balancer.finishStep({ counts(step) }) { changes += 1 }
+        #expect(changes == 1)
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 
+internal import EPLB
 package import Platform
 
 /// Which ranks compute which experts of one layer: every expert at least one, with replicas several.
 ///
 /// The rank that a token uses depends on where the token is, so that replicas share an expert's load. No choice changes
 /// a bit of a result: every replica multiplies with the same weights.
-package struct ExpertPlacement: Sendable, Equatable {
+package struct LayerPlacement: Sendable, Equatable {
     /// For each expert the ranks that hold it, in the order of their slots.
     package let ranks: [[Int]]
 
@@ -19,25 +20,22 @@ package struct ExpertPlacement: Sendable, Equatable {
         }
     }
 
-    /// From a map of physical slots, as EPLB makes it.
+    /// From a map of slots, as EPLB makes it; slots lie on ranks as in `PlacementShape`.
     ///
     /// - Parameters:
-    ///   - experts: the expert of each slot; slots of a rank side by side, equally many for each.
-    ///   - ranks: the ranks in the order of the slots.
+    ///   - experts: the expert of each slot.
+    ///   - ranks: the ranks in the order of their slots.
     /// - Throws: `badData` for a slot with no such expert or an expert without a slot.
     package init(experts: [Int], expertCount: Int, ranks: [Int]) throws(FathomError) {
-        guard !ranks.isEmpty, experts.count % ranks.count == 0 else {
-            throw FathomError(
-                .badData, "\(experts.count) expert slots cannot be shared by \(ranks.count) ranks; a multiple is legal")
-        }
-        let slotsPerRank = experts.count / ranks.count
+        precondition(!ranks.isEmpty)
+        let shape = PlacementShape(replicaCount: experts.count, rankCount: ranks.count)
         var holders = [[Int]](repeating: [], count: expertCount)
         for (slot, expert) in experts.enumerated() {
             guard holders.indices.contains(expert) else {
                 throw FathomError(
                     .badData, "slot \(slot) holds expert \(expert); the layer has experts 0 to \(expertCount - 1)")
             }
-            let rank = ranks[slot / slotsPerRank]
+            let rank = ranks[shape.rank(ofSlot: slot)]
             if !holders[expert].contains(rank) { holders[expert].append(rank) }
         }
         if let missing = holders.firstIndex(where: \.isEmpty) {
