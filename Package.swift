@@ -30,6 +30,7 @@ var targets: [Target] = [
     // Floor 2
     .target(name: "Tensors", dependencies: ["Platform", "LowPrecision"], swiftSettings: settings),
     .target(name: "Workers", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
+    .target(name: "Ranks", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
     .target(
         name: "Telemetry",
         dependencies: [
@@ -139,7 +140,7 @@ targets += [
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "DeepGEMM", "FlashMLA", "EPLB",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "DeepGEMM", "FlashMLA", "EPLB",
     "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
@@ -193,6 +194,7 @@ let package = Package(
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "DeepSeekModel", targets: ["DeepSeekModel"]),
         .library(name: "Inference", targets: ["Inference"]),
+        .library(name: "Ranks", targets: ["Ranks"]),
     ],
     traits: [
         .trait(name: "Server", description: "The HTTP service: brings in Hummingbird and SwiftNIO."),
