@@ -40,6 +40,7 @@ package struct StepMessage: Sendable {
         self.chunks = chunks
     }
 
+    /// The message as it travels.
     package var words: [Int32] {
         var words = [
             Int32(slabCount), Int32(truncatingIfNeeded: firstCall), Int32(truncatingIfNeeded: firstCall >> 32),
