@@ -78,7 +78,7 @@ public final class DeepSeekExecutor: ModelExecutor {
 
     /// As the public one.
     ///
-    /// - Parameter cacheMemory: gives zeroed memory of a number of bytes for the cache, which outlives the executor; nil
+    /// - Parameter cacheMemory: gives zeroed memory of so many bytes for the cache, which outlives the executor; nil
     ///   for memory of its own.
     init(
         folder: String, options: Options,

@@ -29,7 +29,7 @@ protocol ExpertExchange: AnyObject, Sendable {
     ///   - layer: the layer's index in the model.
     ///   - rows: [choices.count, hidden], dense.
     ///   - choices: of each token, experts ascending.
-    /// - Returns: what the ranks sent here, by expert, inside an expert by source rank and token; valid until `combine`.
+    /// - Returns: what the ranks sent here, by expert, then by source rank and token; valid until `combine`.
     /// - Throws: `unavailable` naming a rank that is lost or did not come in time.
     func dispatch(
         layer: Int, rows: UnsafeMutablePointer<Float>, choices: [[Router.Choice]]
