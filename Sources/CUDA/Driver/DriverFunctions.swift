@@ -4,8 +4,8 @@
 import CFathom
 import Platform
 
-/// The functions of the CUDA driver that are used, with the signatures of cuda.h. Contexts, modules, functions, streams,
-/// events and graphs are opaque pointers; an address on the device is 64 bits; a device is its number.
+/// The functions of the CUDA driver that are used, with the signatures of cuda.h. Contexts, modules, functions,
+/// streams, events and graphs are opaque pointers; an address on the device is 64 bits; a device is its number.
 struct DriverFunctions: Sendable {
     typealias Code = Int32
     typealias Handle = OpaquePointer

@@ -37,7 +37,8 @@ public struct DeviceEvent: ~Copyable, @unchecked Sendable {
         try context.wait("an event", limitMilliseconds: limitMilliseconds) { context.functions.queryEvent(handle) }
     }
 
-    /// Milliseconds from `start` to this moment by the device's clock, about half a microsecond fine. Both must have come.
+    /// Milliseconds from `start` to this moment by the device's clock, about half a microsecond fine.
+    /// Both must have come.
     public func milliseconds(since start: borrowing DeviceEvent) throws(FathomError) -> Double {
         try context.enter()
         var elapsed: Float = 0

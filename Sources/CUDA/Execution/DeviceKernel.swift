@@ -159,7 +159,8 @@ public struct DeviceKernel: @unchecked Sendable {
         guard (0...attributes.maximumDynamicSharedBytes).contains(configuration.dynamicSharedBytes) else {
             throw refuse(
                 "\(configuration.dynamicSharedBytes) bytes of dynamic shared memory; at most "
-                    + "\(attributes.maximumDynamicSharedBytes) are legal beside \(attributes.staticSharedBytes) static ones"
+                    + "\(attributes.maximumDynamicSharedBytes) are legal beside "
+                    + "\(attributes.staticSharedBytes) static ones"
             )
         }
     }

@@ -38,8 +38,8 @@ public struct DeviceStream: ~Copyable, @unchecked Sendable {
 
     /// Waits until all work in the stream is done.
     ///
-    /// - Throws: what the work failed with, or `unavailable` once the limit has passed: the device then still works, and
-    ///   freeing its memory would wait for it.
+    /// - Throws: what the work failed with, or `unavailable` once the limit has passed: the device then still works,
+    ///   and freeing its memory would wait for it.
     public func synchronize(limitMilliseconds: Int = defaultLimitMilliseconds) throws(FathomError) {
         try context.enter()
         try context.wait("work in a stream", limitMilliseconds: limitMilliseconds) {
@@ -72,8 +72,8 @@ extension DeviceContext {
             if begin.duration(to: now) > .milliseconds(limitMilliseconds) {
                 throw FathomError(
                     .unavailable,
-                    "\(what) on \(device.name) is not done after \(limitMilliseconds) ms; a kernel may hang, and only the "
-                        + "end of the process stops it")
+                    "\(what) on \(device.name) is not done after \(limitMilliseconds) ms; a kernel may hang, and only "
+                        + "the end of the process stops it")
             }
             count += 1
             if count > spins { usleep(50) }

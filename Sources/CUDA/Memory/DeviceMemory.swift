@@ -67,7 +67,8 @@ public struct DeviceMemory: ~Copyable, Sendable {
             "cuMemcpyHtoD(\(bytes.count) bytes)")
     }
 
-    /// `count` values from the device. Work of other streams than the default one is not waited for: synchronise it first.
+    /// `count` values from the device. Work of other streams than the default one is not waited for:
+    /// synchronise it first.
     public func values<Element: BitwiseCopyable>(
         as type: Element.Type = Element.self, count: Int, atByte byteOffset: Int = 0
     ) throws(FathomError) -> [Element] {
@@ -100,8 +101,8 @@ public struct DeviceMemory: ~Copyable, Sendable {
             "cuMemsetD8Async(\(count) bytes)")
     }
 
-    /// Fills all whole 32-bit words with one value, in the stream's order: for poison such as 0x7FC0_7FC0, a not-a-number
-    /// in Float and in BFloat16.
+    /// Fills all whole 32-bit words with one value, in the stream's order: for poison such as 0x7FC0_7FC0, a
+    /// not-a-number in Float and in BFloat16.
     public func fill(words value: UInt32, on stream: borrowing DeviceStream) throws(FathomError) {
         guard byteCount >= 4 else { return }
         try context.enter()

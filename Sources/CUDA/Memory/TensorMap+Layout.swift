@@ -127,8 +127,8 @@ extension TensorMap.Layout {
             interleave == .none || rank >= 3, "an interleaved tensor has at least 3 dimensions, this has \(rank)")
         try require(
             byteStrides.count == rank - 1 && box.count == rank && elementSteps.count == rank,
-            "\(byteStrides.count) strides, \(box.count) box extents and \(elementSteps.count) steps; rank \(rank) needs "
-                + "\(rank - 1), \(rank) and \(rank)")
+            "\(byteStrides.count) strides, \(box.count) box extents and \(elementSteps.count) steps; rank \(rank) "
+                + "needs \(rank - 1), \(rank) and \(rank)")
         try require(
             address != 0 && address.isMultiple(of: UInt64(granule)),
             "the address \(address) is not a multiple of \(granule)")
@@ -157,7 +157,7 @@ extension TensorMap.Layout {
 
 extension TensorMap.Layout: CustomStringConvertible {
     public var description: String {
-        "\(element) \(dimensions), strides \(byteStrides) bytes, box \(box), steps \(elementSteps), interleave \(interleave), "
-            + "swizzle \(swizzle), L2 \(l2Promotion), outside \(outOfBounds)"
+        "\(element) \(dimensions), strides \(byteStrides) bytes, box \(box), steps \(elementSteps), "
+            + "interleave \(interleave), swizzle \(swizzle), L2 \(l2Promotion), outside \(outOfBounds)"
     }
 }
