@@ -30,6 +30,7 @@ var targets: [Target] = [
     // Floor 2
     .target(name: "Tensors", dependencies: ["Platform", "LowPrecision"], swiftSettings: settings),
     .target(name: "Workers", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
+    .target(name: "Ranks", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
     .target(
         name: "Telemetry",
         dependencies: [
@@ -143,8 +144,8 @@ targets += [
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "Tokenizers",
-    "DeepSeekModel", "Inference", "Server", "Commands",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA",
+    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
@@ -171,7 +172,7 @@ let testDependencies: [String: [Target.Dependency]] = [
         .product(name: "Logging", package: "swift-log"),
     ],
     "Commands": [
-        "Tensors", "Tokenizers", "DeepSeekModel", "fathom",
+        "Tensors", "CUDA", "Tokenizers", "DeepSeekModel", "fathom",
         .product(name: "Subprocess", package: "swift-subprocess"),
     ],
 ]
@@ -197,6 +198,7 @@ let package = Package(
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "DeepSeekModel", targets: ["DeepSeekModel"]),
         .library(name: "Inference", targets: ["Inference"]),
+        .library(name: "Ranks", targets: ["Ranks"]),
     ],
     traits: [
         .trait(name: "Server", description: "The HTTP service: brings in Hummingbird and SwiftNIO."),

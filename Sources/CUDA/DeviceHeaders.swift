@@ -2,9 +2,12 @@
 
 /// Headers for device code that the kernels of all libraries share (`Device/`).
 package enum DeviceHeaders {
-    /// `hopper.cuh`: barriers, bulk copies and warpgroup matrix instructions of compute capability 9.0.
-    package static var hopper: KernelSource.Header {
-        KernelSource.Header(
-            name: "hopper.cuh", text: String(decoding: PackageResources.hopper_cuh, as: UTF8.self))
+    /// Every header: what a kernel's source is given.
+    package static let all: [KernelSource.Header] = [
+        header("hopper.cuh", PackageResources.hopper_cuh)
+    ]
+
+    private static func header(_ name: String, _ bytes: [UInt8]) -> KernelSource.Header {
+        KernelSource.Header(name: name, text: String(decoding: bytes, as: UTF8.self))
     }
 }

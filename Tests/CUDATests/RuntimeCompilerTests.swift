@@ -96,7 +96,7 @@ struct RuntimeCompilerTests {
             text: """
                 #include "hopper.cuh"
                 extern "C" __global__ void f(uint64_t *value) { *value = sizeof(uint32_t); }
-                """, headers: [DeviceHeaders.hopper])
+                """, headers: DeviceHeaders.all)
         #expect(try compiler.compile(source).report("f") != nil)
     }
 }

@@ -6,7 +6,7 @@ enum Floors {
     static let table: [[String]] = [
         ["CFathom"],
         ["Platform", "LowPrecision"],
-        ["Tensors", "Workers", "Telemetry", "CUDA"],
+        ["Tensors", "Workers", "Telemetry", "Ranks", "CUDA"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelDispatch"],
         ["DeepGEMM", "FlashMLA"],
         ["Tokenizers", "DeepSeekModel"],
