@@ -39,6 +39,10 @@ var targets: [Target] = [
             .product(name: "CoreMetrics", package: "swift-metrics"),
         ],
         swiftSettings: settings),
+    .target(
+        name: "CUDA", dependencies: ["CFathom", "Platform"],
+        resources: [.embedInCode("Device/hopper.cuh")],
+        swiftSettings: settings),
 
     // Floor 3
     .target(name: "Kernels", dependencies: ["CFathom"], swiftSettings: kernelSettings),
@@ -123,7 +127,7 @@ targets += [
     .target(
         name: "Commands",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "KernelDispatch", "DeepGEMM",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch", "DeepGEMM",
             "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -138,11 +142,12 @@ targets += [
 
 targets += [
     .target(
-        name: "TestSupport", dependencies: ["Platform", "Tensors"], path: "Tests/TestSupport", swiftSettings: settings)
+        name: "TestSupport", dependencies: ["Platform", "Tensors", "CUDA"], path: "Tests/TestSupport",
+        swiftSettings: settings)
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "DeepGEMM", "FlashMLA", "EPLB",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "EPLB",
     "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
@@ -170,7 +175,7 @@ let testDependencies: [String: [Target.Dependency]] = [
         .product(name: "Logging", package: "swift-log"),
     ],
     "Commands": [
-        "Tensors", "Tokenizers", "DeepSeekModel", "fathom",
+        "Tensors", "CUDA", "Tokenizers", "DeepSeekModel", "fathom",
         .product(name: "Subprocess", package: "swift-subprocess"),
     ],
 ]
@@ -179,6 +184,7 @@ targets += testedModules.map { module in
         name: "\(module)Tests",
         dependencies: [.target(name: module), "TestSupport"] + (module == "Platform" ? [] : ["Platform"])
             + (testDependencies[module] ?? []),
+        exclude: module == "CUDA" ? ["FakeDriver"] : [],
         swiftSettings: settings)
 }
 targets.append(.testTarget(name: "TidyTests", swiftSettings: settings))
