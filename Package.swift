@@ -39,6 +39,10 @@ var targets: [Target] = [
             .product(name: "CoreMetrics", package: "swift-metrics"),
         ],
         swiftSettings: settings),
+    .target(
+        name: "CUDA", dependencies: ["CFathom", "Platform"],
+        resources: [.embedInCode("Device/hopper.cuh")],
+        swiftSettings: settings),
 
     // Floor 3
     .target(name: "Kernels", dependencies: ["CFathom"], swiftSettings: kernelSettings),
@@ -71,6 +75,7 @@ targets += [
         name: "FlashMLA",
         dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
         swiftSettings: settings),
+    .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
 
     // Floor 5
     .target(
@@ -80,7 +85,8 @@ targets += [
     .target(
         name: "DeepSeekModel",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch", "DeepGEMM", "FlashMLA",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Kernels", "KernelDispatch", "DeepGEMM",
+            "FlashMLA", "EPLB",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -121,10 +127,11 @@ targets += [
     .target(
         name: "Commands",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "KernelDispatch", "DeepGEMM", "FlashMLA",
-            "Tokenizers", "DeepSeekModel", "Inference", "Ranks",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch", "DeepGEMM",
+            "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "CoreMetrics", package: "swift-metrics"),
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -135,19 +142,20 @@ targets += [
 
 targets += [
     .target(
-        name: "TestSupport", dependencies: ["Platform", "Tensors"], path: "Tests/TestSupport", swiftSettings: settings)
+        name: "TestSupport", dependencies: ["Platform", "Tensors", "CUDA"], path: "Tests/TestSupport",
+        swiftSettings: settings)
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "DeepGEMM", "FlashMLA", "Tokenizers",
-    "DeepSeekModel", "Inference", "Server", "Commands",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "EPLB",
+    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
-        "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "Tokenizers",
+        "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers",
         .product(name: "Logging", package: "swift-log"),
     ],
     "Inference": [
@@ -167,7 +175,7 @@ let testDependencies: [String: [Target.Dependency]] = [
         .product(name: "Logging", package: "swift-log"),
     ],
     "Commands": [
-        "Tensors", "Tokenizers", "DeepSeekModel", "fathom",
+        "Tensors", "CUDA", "Tokenizers", "DeepSeekModel", "fathom",
         .product(name: "Subprocess", package: "swift-subprocess"),
     ],
 ]
@@ -176,6 +184,7 @@ targets += testedModules.map { module in
         name: "\(module)Tests",
         dependencies: [.target(name: module), "TestSupport"] + (module == "Platform" ? [] : ["Platform"])
             + (testDependencies[module] ?? []),
+        exclude: module == "CUDA" ? ["FakeDriver"] : [],
         swiftSettings: settings)
 }
 targets.append(.testTarget(name: "TidyTests", swiftSettings: settings))
@@ -189,6 +198,7 @@ let package = Package(
         .executable(name: "fathom", targets: ["fathom"]),
         .library(name: "DeepGEMM", targets: ["DeepGEMM"]),
         .library(name: "FlashMLA", targets: ["FlashMLA"]),
+        .library(name: "EPLB", targets: ["EPLB"]),
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "DeepSeekModel", targets: ["DeepSeekModel"]),
         .library(name: "Inference", targets: ["Inference"]),
