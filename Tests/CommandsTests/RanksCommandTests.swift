@@ -87,10 +87,13 @@ struct RanksCommandTests {
     func signals() async throws {
         let script = #"""
             trap 'echo "rank $FATHOM_RANK heard"; exit 0' USR1
-            [ $FATHOM_RANK = 0 ] && kill -USR1 $PPID
+            touch ready$FATHOM_RANK
+            if [ $FATHOM_RANK = 0 ]; then until [ -e ready1 ]; do sleep 0.05; done; kill -USR1 $PPID; fi
             i=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; exit 1
             """#
-        let outcome = try await FathomProcess.run(["launch", "--ranks", "2", "--", "sh", "-c", script])
+        let folder = try TemporaryFolder()
+        let outcome = try await FathomProcess.run(
+            ["launch", "--ranks", "2", "--", "sh", "-c", script], folder: folder.path)
         #expect(outcome.status == 0, "\(outcome)")
         #expect(outcome.output.contains("[0] rank 0 heard") && outcome.output.contains("[1] rank 1 heard"))
     }
