@@ -22,6 +22,7 @@ let kernelSettings = settings + [.unsafeFlags(["-O"], .when(configuration: .debu
 var targets: [Target] = [
     // Floor 0
     .target(name: "CFathom"),
+    .systemLibrary(name: "CUCX", providers: [.apt(["libucx-dev"])]),
 
     // Floor 1
     .target(name: "Platform", dependencies: ["CFathom"], swiftSettings: settings),
@@ -30,7 +31,9 @@ var targets: [Target] = [
     // Floor 2
     .target(name: "Tensors", dependencies: ["Platform", "LowPrecision"], swiftSettings: settings),
     .target(name: "Workers", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
-    .target(name: "Ranks", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
+    .target(
+        name: "Ranks", dependencies: ["CFathom", "Platform", .target(name: "CUCX", condition: .when(traits: ["UCX"]))],
+        swiftSettings: settings),
     .target(
         name: "Telemetry",
         dependencies: [
@@ -207,6 +210,7 @@ let package = Package(
     ],
     traits: [
         .trait(name: "Server", description: "The HTTP service: brings in Hummingbird and SwiftNIO."),
+        .trait(name: "UCX", description: "Groups of ranks on several machines, through UCX: needs libucx-dev."),
         .default(enabledTraits: ["Server"]),
     ],
     dependencies: [

@@ -4,7 +4,7 @@
 enum Floors {
     /// Modules by floor, lowest first.
     static let table: [[String]] = [
-        ["CFathom"],
+        ["CFathom", "CUCX"],
         ["Platform", "LowPrecision"],
         ["Tensors", "Workers", "Telemetry", "Ranks", "CUDA"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelDispatch"],

@@ -12,7 +12,8 @@ public import Platform
 /// | `torchrun` and its like | `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT` |
 /// | Slurm's `srun` | `SLURM_PROCID`, `SLURM_LOCALID`, `SLURM_STEP_NUM_TASKS`, `_TASKS_PER_NODE`, `_NODELIST`, … |
 ///
-/// `FATHOM_RENDEZVOUS` says where rank 0 listens whatever the launcher; `mpirun` on several machines needs it.
+/// Whatever the launcher, `FATHOM_TRANSPORT` chooses a `Transport`, and `FATHOM_RENDEZVOUS` says where rank 0 listens;
+/// `mpirun` on several machines needs the latter.
 public struct RankEnvironment: Sendable, Equatable {
     /// Who started the process.
     public enum Launcher: String, Sendable, CaseIterable {
@@ -22,6 +23,16 @@ public struct RankEnvironment: Sendable, Equatable {
         case slurm = "srun"
     }
 
+    /// How ranks reach each other's memory.
+    public enum Transport: String, Sendable, CaseIterable {
+        /// Shared memory where all are on one machine, else the network.
+        case automatic
+        /// Shared memory.
+        case memory
+        /// UCX, even on one machine.
+        case network
+    }
+
     public let launcher: Launcher
     public let rank: Int
     public let topology: Topology
@@ -29,6 +40,7 @@ public struct RankEnvironment: Sendable, Equatable {
     public let rendezvous: HostPort
     /// Tells this job from others that meet at the same place by mistake.
     public let job: String
+    public var transport = Transport.automatic
 
     /// What the variables say; nil where no launcher has set any.
     ///
@@ -48,6 +60,13 @@ public struct RankEnvironment: Sendable, Equatable {
             self = try Self.slurm(reader)
         } else {
             return nil
+        }
+        if let name = reader.text("FATHOM_TRANSPORT") {
+            guard let transport = Transport(rawValue: name) else {
+                throw FathomError(
+                    .configuration, "FATHOM_TRANSPORT is '\(name)'; legal are automatic, memory and network")
+            }
+            self.transport = transport
         }
     }
 

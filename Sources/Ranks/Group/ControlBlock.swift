@@ -55,12 +55,18 @@ struct ControlBlock: @unchecked Sendable {
     /// How many threads of the rank sleep on its bell.
     func sleepers(_ rank: Int) -> UnsafeMutablePointer<Atomic<UInt32>> { word32(rank, 68) }
 
+    /// Where a rank's words and what it shows lie in the block: arrivals, heartbeat, then state and process.
+    func arrivalsOffset(_ rank: Int) -> Int { rank * Self.lineByteCount }
+    func heartbeatOffset(_ rank: Int) -> Int { rank * Self.lineByteCount + 8 }
+    func stateOffset(_ rank: Int) -> Int { rank * Self.lineByteCount + 16 }
+    func slotOffset(_ rank: Int) -> Int { rankCount * Self.lineByteCount + rank * Self.slotByteCount }
+
     func state(_ rank: Int) -> State {
         State(rawValue: stateWord(rank).pointee.load(ordering: .acquiring)) ?? .absent
     }
 
     /// What the rank shows.
     func slot(_ rank: Int) -> UnsafeMutableRawPointer {
-        base + rankCount * Self.lineByteCount + rank * Self.slotByteCount
+        base + slotOffset(rank)
     }
 }

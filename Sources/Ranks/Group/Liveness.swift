@@ -31,14 +31,18 @@ final class Liveness: Sendable {
     private let limits: RankGroup.Limits
     private let peers: Mutex<[Peer]>
     private let pulse: Pulse
+    private let link: (any NetworkLink)?
 
     /// Shows this rank as joined.
-    init(rank: Int, control: ControlBlock, limits: RankGroup.Limits) throws(FathomError) {
+    init(
+        rank: Int, control: ControlBlock, limits: RankGroup.Limits, link: (any NetworkLink)?
+    ) throws(FathomError) {
+        self.link = link
         self.rank = rank
         self.control = control
         self.limits = limits
         peers = Mutex(Array(repeating: Peer(heard: .now), count: control.rankCount))
-        pulse = Pulse(control: control, rank: rank, milliseconds: limits.heartbeatMilliseconds)
+        pulse = Pulse(control: control, rank: rank, milliseconds: limits.heartbeatMilliseconds, link: link)
         try pulse.start()
         control.process(rank).pointee.store(UInt32(getpid()), ordering: .relaxed)
         control.stateWord(rank).pointee.store(ControlBlock.State.joined.rawValue, ordering: .releasing)
@@ -58,7 +62,9 @@ final class Liveness: Sendable {
                 let process = Int32(bitPattern: control.process(other).pointee.load(ordering: .acquiring))
                 peers[other].process = process
                 peers[other].heard = .now
-                if process != getpid() {
+                if link != nil {
+                    peers[other].isWatched = true
+                } else if process != getpid() {
                     peers[other].descriptor = fathom_process_descriptor(process)
                     peers[other].isWatched = true
                 }
@@ -70,7 +76,7 @@ final class Liveness: Sendable {
 
     /// Kills the process of another rank, if it is one.
     func kill(_ other: Int) {
-        let process = peers.withLock { $0[other].isWatched ? $0[other].process : 0 }
+        let process = peers.withLock { $0[other].isWatched && link == nil ? $0[other].process : 0 }
         if process > 0 { Glibc.kill(process, SIGKILL) }
     }
 
@@ -81,13 +87,14 @@ final class Liveness: Sendable {
         case .failed: return "has failed and left the group"
         case .absent, .joined: break
         }
+        if let reason = link?.loss(of: other) { return reason }
         return peers.withLock { peers in
             guard other != rank, peers[other].isWatched else { return nil }
             let process = peers[other].process
             if peers[other].descriptor >= 0 {
                 var poll = pollfd(fd: peers[other].descriptor, events: Int16(POLLIN), revents: 0)
                 if Glibc.poll(&poll, 1, 0) == 1 { return "has died (process \(process))" }
-            } else if Glibc.kill(process, 0) != 0, errno == ESRCH {
+            } else if link == nil, Glibc.kill(process, 0) != 0, errno == ESRCH {
                 return "has died (process \(process))"
             }
             let heartbeat = control.heartbeat(other).pointee.load(ordering: .acquiring)
@@ -108,11 +115,13 @@ private final class Pulse: Sendable {
     private let control: ControlBlock
     private let rank: Int
     private let milliseconds: Int
+    private let link: (any NetworkLink)?
     private let isStopped = Atomic<Bool>(false)
     /// The thread uses the control block until it has ended.
     private let thread = Mutex<pthread_t?>(nil)
 
-    init(control: ControlBlock, rank: Int, milliseconds: Int) {
+    init(control: ControlBlock, rank: Int, milliseconds: Int, link: (any NetworkLink)?) {
+        self.link = link
         self.control = control
         self.rank = rank
         self.milliseconds = milliseconds
@@ -139,7 +148,8 @@ private final class Pulse: Sendable {
 
     private func run() {
         while !isStopped.load(ordering: .acquiring) {
-            control.heartbeat(rank).pointee.wrappingAdd(1, ordering: .releasing)
+            let beat = control.heartbeat(rank).pointee.wrappingAdd(1, ordering: .releasing).newValue
+            link?.announce(beat, memory: 0, at: control.heartbeatOffset(rank))
             usleep(UInt32(milliseconds) * 1000)
         }
     }

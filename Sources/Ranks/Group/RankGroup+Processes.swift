@@ -40,7 +40,7 @@ public struct GroupAddress: Sendable, Hashable {
 /// A group that processes of this machine can join, before its ranks are there. Rank 0 is the process that makes it.
 public final class GroupHost: Sendable {
     public let address: GroupAddress
-    private let segment: SharedSegment
+    let segment: SharedSegment
 
     /// - Throws: `unavailable` without shared memory.
     public init(_ topology: Topology) throws(FathomError) {

@@ -31,6 +31,8 @@ public final class RankGroup: Sendable {
     let control: ControlBlock
     /// What keeps the control block's memory.
     private let segment: SharedSegment
+    /// To ranks whose memory is not mapped here; nil where all memory is.
+    let link: (any NetworkLink)?
     private let liveness: Liveness
     private let barrierCount = Atomic<UInt64>(0)
     private let spinLimit: Int
@@ -38,7 +40,12 @@ public final class RankGroup: Sendable {
     public var rankCount: Int { topology.rankCount }
 
     /// Joins; does not wait for others.
-    init(rank: Int, topology: Topology, segment: SharedSegment, limits: Limits) throws(FathomError) {
+    ///
+    /// - Parameter link: connected, where the segment is this rank's alone.
+    init(
+        rank: Int, topology: Topology, segment: SharedSegment, limits: Limits, link: (any NetworkLink)? = nil
+    ) throws(FathomError) {
+        self.link = link
         self.rank = rank
         self.topology = topology
         self.limits = limits
@@ -46,7 +53,8 @@ public final class RankGroup: Sendable {
         control = ControlBlock(segment.baseAddress, rankCount: topology.rankCount)
         // Ranks that share a core gain nothing from one another's spinning.
         spinLimit = topology.rankCount > max(1, Int(fathom_usable_core_count())) ? 50 : 4_000
-        liveness = try Liveness(rank: rank, control: control, limits: limits)
+        liveness = try Liveness(rank: rank, control: control, limits: limits, link: link)
+        publishState()
     }
 
     deinit { leave(as: .left) }
@@ -56,7 +64,9 @@ public final class RankGroup: Sendable {
         liveness.stop()
         guard control.state(rank) == .joined else { return }
         control.stateWord(rank).pointee.store(state.rawValue, ordering: .releasing)
+        publishState()
         for other in 0..<rankCount { ring(other) }
+        link?.disconnect()
     }
 
     /// A rank that is not there any more, and how that is known.
@@ -87,7 +97,10 @@ public final class RankGroup: Sendable {
     private static let sliceNanoseconds: UInt64 = 10_000_000
 
     /// Rings a rank's bell.
-    func ring(_ other: Int) {
+    func ring(_ other: Int) { Self.ring(control, other) }
+
+    /// Rings a rank's bell.
+    static func ring(_ control: ControlBlock, _ other: Int) {
         let bell = control.bell(other)
         bell.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         if control.sleepers(other).pointee.load(ordering: .sequentiallyConsistent) > 0 {
@@ -147,7 +160,10 @@ public final class RankGroup: Sendable {
     public func barrier(timeoutMilliseconds: Int? = nil) throws(FathomError) {
         let number = barrierCount.wrappingAdd(1, ordering: .relaxed).newValue
         control.arrivals(rank).pointee.store(number, ordering: .releasing)
-        for other in 0..<rankCount where other != rank { ring(other) }
+        for other in 0..<rankCount where other != rank {
+            link?.set(number, to: other, memory: 0, at: control.arrivalsOffset(rank))
+            ring(other)
+        }
         func missing() -> [Int] {
             (0..<rankCount).filter { control.arrivals($0).pointee.load(ordering: .acquiring) < number }
         }
@@ -177,6 +193,7 @@ public final class RankGroup: Sendable {
             part.withUnsafeBytes {
                 if let start = $0.baseAddress { (slot + 8).copyMemory(from: start, byteCount: part.count) }
             }
+            publishSlot(byteCount: 8 + part.count)
             try barrier(timeoutMilliseconds: timeoutMilliseconds)
             for other in 0..<rankCount {
                 let theirs = control.slot(other)

@@ -19,32 +19,45 @@ public final class SymmetricRegion: Sendable {
     public let byteCount: Int
     /// The signals at each rank.
     public let signalCount: Int
-    private let segments: [SharedSegment]
+    /// This rank's segment, and those of others that are mapped here.
+    private let segments: [SharedSegment?]
+    private let own: SharedSegment
+    /// The link's number for the memory, where others are not mapped.
+    private let linked: Int?
 
     public var rank: Int { group.rank }
     public var rankCount: Int { group.rankCount }
 
-    fileprivate init(group: RankGroup, byteCount: Int, signalCount: Int, segments: [SharedSegment]) {
+    fileprivate init(
+        group: RankGroup, byteCount: Int, signalCount: Int, segments: [SharedSegment?], own: SharedSegment,
+        linked: Int?
+    ) {
         self.group = group
         self.byteCount = byteCount
         self.signalCount = signalCount
         self.segments = segments
+        self.own = own
+        self.linked = linked
     }
 
     /// Bytes before the first signal.
     fileprivate static func signalOffset(_ byteCount: Int) -> Int { (byteCount + 63) / 64 * 64 }
 
+    private func signalOffset(_ index: Int) -> Int { Self.signalOffset(byteCount) + 8 * index }
+
     /// This rank's part.
-    public var local: UnsafeMutableRawPointer { segments[rank].baseAddress }
+    public var local: UnsafeMutableRawPointer { own.baseAddress }
 
-    /// Another rank's part, where the transport maps it; here always.
-    public func peer(_ rank: Int) -> UnsafeMutableRawPointer? { segments[rank].baseAddress }
+    /// Another rank's part, where the transport maps it.
+    public func peer(_ rank: Int) -> UnsafeMutableRawPointer? { segments[rank]?.baseAddress }
 
-    private func word(_ rank: Int, _ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    /// A signal's word; nil where the rank's memory is not mapped.
+    private func word(_ rank: Int, _ index: Int) -> UnsafeMutablePointer<Atomic<UInt64>>? {
         precondition((0..<signalCount).contains(index), "signals are 0..<\(signalCount)")
         // SAFETY: an aligned word behind the bytes, used only atomically; an atomic has its value's layout.
-        return (segments[rank].baseAddress + Self.signalOffset(byteCount) + 8 * index)
-            .assumingMemoryBound(to: Atomic<UInt64>.self)
+        return segments[rank].map {
+            ($0.baseAddress + signalOffset(index)).assumingMemoryBound(to: Atomic<UInt64>.self)
+        }
     }
 
     /// Writes bytes to rank `rank`, from `offset` of its part on. They may be used again at once.
@@ -52,23 +65,35 @@ public final class SymmetricRegion: Sendable {
         precondition(offset >= 0 && offset <= byteCount - bytes.count, "a put ends inside the region")
         guard let source = bytes.baseAddress, bytes.count > 0 else { return }
         // SAFETY: checked above; who may write there now is for the ranks to arrange with signals.
-        (segments[rank].baseAddress + offset).copyMemory(from: source, byteCount: bytes.count)
+        if let segment = segments[rank] {
+            (segment.baseAddress + offset).copyMemory(from: source, byteCount: bytes.count)
+        } else if let linked {
+            group.link?.put(bytes, to: rank, memory: linked, at: offset)
+        }
     }
 
     /// Sets a signal at rank `rank`, after everything that was put there before.
     public func signal(_ rank: Int, _ index: Int, _ value: UInt64) {
-        word(rank, index).pointee.store(value, ordering: .releasing)
-        group.ring(rank)
+        if let word = word(rank, index) {
+            word.pointee.store(value, ordering: .releasing)
+            group.ring(rank)
+        } else if let linked {
+            group.link?.set(value, to: rank, memory: linked, at: signalOffset(index))
+        }
     }
 
     /// Adds to a signal at rank `rank`, after everything that was put there before.
     public func add(_ rank: Int, _ index: Int, _ value: UInt64) {
-        word(rank, index).pointee.wrappingAdd(value, ordering: .acquiringAndReleasing)
-        group.ring(rank)
+        if let word = word(rank, index) {
+            word.pointee.wrappingAdd(value, ordering: .acquiringAndReleasing)
+            group.ring(rank)
+        } else if let linked {
+            group.link?.add(value, to: rank, memory: linked, at: signalOffset(index))
+        }
     }
 
     /// One of this rank's signals. What its sender put before setting it can be read.
-    public func value(_ index: Int) -> UInt64 { word(rank, index).pointee.load(ordering: .acquiring) }
+    public func value(_ index: Int) -> UInt64 { word(rank, index)?.pointee.load(ordering: .acquiring) ?? 0 }
 
     /// Waits until one of this rank's signals is at least `value`.
     ///
@@ -105,8 +130,8 @@ extension RankGroup {
         let all = try allGather(bytes, timeoutMilliseconds: timeoutMilliseconds).map { bytes in
             bytes.withUnsafeBytes { bytes in (0..<4).map { bytes.loadUnaligned(fromByteOffset: 8 * $0, as: Int.self) } }
         }
-        if let failure { throw failure }
-        var segments: [SharedSegment] = []
+        guard let own else { throw failure ?? FathomError(.internal, "no memory and no reason") }
+        var segments: [SharedSegment?] = []
         for (other, theirs) in all.enumerated() {
             guard theirs[1] >= 0 else {
                 throw FathomError(.unavailable, "rank \(other) has no memory for \(purpose)")
@@ -117,8 +142,10 @@ extension RankGroup {
                     "rank \(other) asks for a region of \(theirs[2]) bytes and \(theirs[3]) signals, rank \(rank) for "
                         + "\(byteCount) and \(signalCount); all ranks ask for the same")
             }
-            if other == rank, let own {
+            if other == rank {
                 segments.append(own)
+            } else if link != nil {
+                segments.append(nil)
             } else {
                 segments.append(
                     SharedSegment(
@@ -127,8 +154,10 @@ extension RankGroup {
                             purpose: purpose)))
             }
         }
+        let linked = link?.register(own)
         try barrier(timeoutMilliseconds: timeoutMilliseconds)
-        for segment in segments { segment.closeDescriptor() }
-        return SymmetricRegion(group: self, byteCount: byteCount, signalCount: signalCount, segments: segments)
+        for segment in segments { segment?.closeDescriptor() }
+        return SymmetricRegion(
+            group: self, byteCount: byteCount, signalCount: signalCount, segments: segments, own: own, linked: linked)
     }
 }

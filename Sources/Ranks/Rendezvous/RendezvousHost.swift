@@ -37,14 +37,14 @@ struct RendezvousHost {
         self.deadline = deadline
     }
 
-    /// Waits until all ranks have come and tells them so. Returns their machines.
+    /// Waits until all ranks have come and tells them so. Returns what they said, by rank.
     ///
     /// - Throws: `unavailable` naming the ranks that did not come, or the one that does not fit.
-    mutating func run() throws(FathomError) -> [String] {
+    mutating func run() throws(FathomError) -> [RendezvousHello] {
         while try !poll() {
             if ContinuousClock.now >= deadline { _ = try handle(.timeout) }
         }
-        return table.machines
+        return table.all
     }
 
     /// Sleeps until something comes and handles it; whether all have come.

@@ -44,8 +44,8 @@ struct RendezvousTable {
     /// The ranks that have not come.
     var missing: [Int] { hellos.indices.filter { hellos[$0] == nil } }
 
-    /// The machines of those that have, by rank.
-    var machines: [String] { hellos.compactMap(\.self).map(\.machine) }
+    /// What those said that have come, by rank.
+    var all: [RendezvousHello] { hellos.compactMap(\.self) }
 
     mutating func handle(_ event: Event) -> [Action] {
         switch event {
@@ -71,7 +71,7 @@ struct RendezvousTable {
         hellos[hello.rank] = hello
         connections[hello.rank] = connection
         guard missing.isEmpty else { return [] }
-        let all = hellos.compactMap(\.self)
+        let all = all
         let welcome = RendezvousReply.welcome(
             group: groupText, machines: all.map(\.machine), addresses: all.map(\.address))
         return connections.compactMap { $0.map { .reply(connection: $0, welcome) } } + [.complete]
