@@ -38,6 +38,10 @@ var targets: [Target] = [
             .product(name: "CoreMetrics", package: "swift-metrics"),
         ],
         swiftSettings: settings),
+    .target(
+        name: "CUDA", dependencies: ["CFathom", "Platform"],
+        resources: [.embedInCode("Device/hopper.cuh"), .embedInCode("Device/layout.cuh")],
+        swiftSettings: settings),
 
     // Floor 3
     .target(name: "Kernels", dependencies: ["CFathom"], swiftSettings: kernelSettings),
@@ -120,8 +124,8 @@ targets += [
     .target(
         name: "Commands",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "KernelDispatch", "DeepGEMM", "FlashMLA",
-            "Tokenizers", "DeepSeekModel", "Inference",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "KernelDispatch", "DeepGEMM",
+            "FlashMLA", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "Logging", package: "swift-log"),
@@ -138,10 +142,11 @@ targets += [
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "DeepGEMM", "FlashMLA", "Tokenizers",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "Tokenizers",
     "DeepSeekModel", "Inference", "Server", "Commands",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
+    "CUDA": [.product(name: "Subprocess", package: "swift-subprocess")],
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],

@@ -6,7 +6,7 @@ enum Floors {
     static let table: [[String]] = [
         ["CFathom"],
         ["Platform", "LowPrecision"],
-        ["Tensors", "Workers", "Telemetry"],
+        ["Tensors", "Workers", "Telemetry", "CUDA"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelDispatch"],
         ["DeepGEMM", "FlashMLA"],
         ["Tokenizers", "DeepSeekModel"],
