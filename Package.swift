@@ -68,7 +68,8 @@ targets += [
     // Floor 4
     .target(
         name: "DeepGEMM",
-        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
+        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
+        resources: [.embedInCode("CUDA/gemm.cu"), .embedInCode("CUDA/gemm_layout.cuh")],
         swiftSettings: settings),
     .target(
         name: "FlashMLA",
@@ -147,7 +148,10 @@ let testedModules = [
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "CUDA": [.product(name: "Subprocess", package: "swift-subprocess")],
-    "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
+    "DeepGEMM": [
+        "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch",
+        .product(name: "Subprocess", package: "swift-subprocess"),
+    ],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [

@@ -276,6 +276,12 @@ FATHOM_INLINE void addTensor(const TensorMap* map, u32 source, i32 x, i32 y) {
         "r"(source), "r"(x), "r"(y)
         : "memory");
 }
+FATHOM_INLINE void addTensor(const TensorMap* map, u32 source, i32 x, i32 y, i32 z) {
+    asm volatile(
+        "cp.reduce.async.bulk.tensor.3d.global.shared::cta.add.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+        "r"(source), "r"(x), "r"(y), "r"(z)
+        : "memory");
+}
 
 /// Copies `bytes` (a multiple of 16, both addresses 16-byte aligned) without a tensor map.
 FATHOM_INLINE void loadBulk(const void* source, u32 barrier, u32 target, u32 bytes) {
