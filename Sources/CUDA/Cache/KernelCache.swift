@@ -48,6 +48,19 @@ public final class KernelCache: Sendable {
         self.warn = warn
     }
 
+    private static let process: Result<KernelCache, FathomError> = {
+        do throws(FathomError) {
+            return .success(KernelCache(compiler: try RuntimeCompiler()))
+        } catch {
+            return .failure(error)
+        }
+    }()
+
+    /// The process's cache: the compiler that is found first, and the default folder.
+    ///
+    /// - Throws: `unavailable` where there is no compiler.
+    public static func shared() throws(FathomError) -> KernelCache { try process.get() }
+
     /// Writes one line to standard error.
     public static func writeToStandardError(_ text: String) {
         let line = Array("fathom: \(text)\n".utf8)
