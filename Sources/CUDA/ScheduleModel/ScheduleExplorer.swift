@@ -5,7 +5,8 @@ extension ScheduleModel {
     ///
     /// Steps between two points where another agent could make a difference run as one: an agent runs from a wait up to
     /// the next wait or the end of a read. That loses no fault: whoever could get between a wait and the read after it
-    /// can also come during the read.
+    /// can also come during the read. Copies that one barrier counts land in their own order: whoever waits for the
+    /// barrier waits for all of them.
     ///
     /// - Parameter limit: most states to visit; reaching it is reported as a fault.
     package func explore(limit: Int = 2_000_000) -> ScheduleExploration {
@@ -104,7 +105,13 @@ struct ScheduleExplorer {
 
     /// The agents that can go on and the copies that can land.
     private func actors(in state: ScheduleState) -> [Int] {
-        model.agents.indices.filter { canStep($0, state) } + state.flying.map { -1 - Int($0) }
+        var barriers: [Int] = []
+        let landings = state.flying.filter { copy in
+            let barrier = copies[Int(copy)].barrier.index
+            defer { barriers.append(barrier) }
+            return !barriers.contains(barrier)
+        }
+        return model.agents.indices.filter { canStep($0, state) } + landings.map { -1 - Int($0) }
     }
 
     private func canStep(_ agent: Int, _ state: ScheduleState) -> Bool {
@@ -142,14 +149,19 @@ struct ScheduleExplorer {
             try perform(steps[position], position, actor, &next)
             next[generationOf: actor] = -1
             next[position: actor] += 1
-        } while Int(next[position: actor]) < steps.count && goesOn(steps[Int(next[position: actor])])
+        } while goesOn(steps, Int(next[position: actor]))
         return next
     }
 
-    private func goesOn(_ step: ScheduleModel.Step) -> Bool {
-        switch step {
-        case .wait, .sync, .endRead, .waitStores: false
-        default: true
+    /// Whether an agent takes this step together with the one before.
+    private func goesOn(_ steps: [ScheduleModel.Step], _ position: Int) -> Bool {
+        guard position < steps.count else { return false }
+        switch steps[position] {
+        case .wait, .sync, .waitStores: return false
+        case .endRead:
+            if case .endRead = steps[position - 1] { return true }
+            return false
+        default: return true
         }
     }
 

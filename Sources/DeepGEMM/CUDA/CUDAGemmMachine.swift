@@ -65,6 +65,7 @@ public struct CUDAGemmShape: Sendable, Hashable {
 
     /// Bytes of operands, scales and result, each counted once, as DeepGEMM counts them.
     public var bytes: Double {
+        guard m > 0, n > 0, slices > 0 else { return 0 }
         let (m, n, k) = (Double(m), Double(n), Double(k))
         let weights = grouping == .none ? 1 : Double(groups)
         let size = Double(element.byteCount)

@@ -78,18 +78,16 @@ package struct CUDAGemmSchedule: Hashable, Sendable {
     private struct BlockParts {
         var full: [ScheduleModel.Barrier]
         var empty: [ScheduleModel.Barrier]
-        /// For each stage the operand that this block loads alone.
-        var own: [ScheduleModel.Buffer]
-        /// For each stage the halves of the shared operand, by the rank that sends them.
-        var halves: [[ScheduleModel.Buffer]]
+        /// For each stage what it holds, by the rank that sends it: the block's own operand with its half of the shared
+        /// one, and the other's half.
+        var parts: [[ScheduleModel.Buffer]]
         var outputs: [ScheduleModel.Buffer]
 
         init(_ model: inout ScheduleModel, rank: Int, stages: Int, cluster: Int, mathGroups: Int) {
             full = (0..<stages).map { model.barrier("full \(rank).\($0)", arrivals: 1) }
             empty = (0..<stages).map { model.barrier("empty \(rank).\($0)", arrivals: mathGroups * cluster) }
-            own = (0..<stages).map { model.buffer("own \(rank).\($0)") }
-            halves = (0..<stages).map { stage in
-                cluster == 1 ? [] : (0..<cluster).map { model.buffer("half \(rank).\(stage) from \($0)") }
+            parts = (0..<stages).map { stage in
+                (0..<cluster).map { model.buffer("stage \(rank).\(stage) from \($0)") }
             }
             outputs = (0..<mathGroups).map { model.buffer("output \(rank).\($0)") }
         }
@@ -102,15 +100,14 @@ package struct CUDAGemmSchedule: Hashable, Sendable {
             let mine = parts[rank]
             let wrong = fault == .producerParity && round >= stages
             steps.append(.wait(mine.empty[stage], parity: wrong ? 1 : parity ^ 1))
-            let bytes = 2 + (fault == .bytesOfOwnHalfOnly && cluster > 1 ? 1 : cluster > 1 ? 2 : 0)
+            let bytes = fault == .bytesOfOwnHalfOnly ? 3 : cluster + 2
             steps.append(.expect(mine.full[stage], bytes: bytes))
-            steps.append(.load([ScheduleModel.LoadTarget(mine.own[stage], mine.full[stage], bytes: 2)], tag: round))
-            if cluster > 1 {
-                let targets = parts.map {
-                    ScheduleModel.LoadTarget($0.halves[stage][rank], $0.full[stage], bytes: 1)
-                }
-                steps.append(.load(targets, tag: round))
+            // To itself a block sends its own operand along with its half: one landing instead of two.
+            let targets = parts.enumerated().map { other, part in
+                ScheduleModel.LoadTarget(
+                    part.parts[stage][rank], part.full[stage], bytes: other == rank ? 3 : 1)
             }
+            steps.append(.load(targets, tag: round))
         }
         return steps
     }
@@ -124,7 +121,7 @@ package struct CUDAGemmSchedule: Hashable, Sendable {
                 fault == .missingRelease && round == 0 && group == 0
                 ? []
                 : (fault == .releasesOwnBlockOnly ? [mine] : parts).map { .arrive($0.empty[stage]) }
-            let ends = ([mine.own[stage]] + mine.halves[stage]).map { ScheduleModel.Step.endRead($0) }
+            let ends = mine.parts[stage].map { ScheduleModel.Step.endRead($0) }
             steps += fault == .earlyRelease ? arrivals + ends : ends + arrivals
         }
         for tile in 0..<tiles {
@@ -133,7 +130,7 @@ package struct CUDAGemmSchedule: Hashable, Sendable {
                 let position = fault == .consumerParity ? block : round
                 let stage = round % stages
                 steps.append(.wait(mine.full[stage], parity: position / stages % 2))
-                steps += ([mine.own[stage]] + mine.halves[stage]).map { .beginRead($0, tag: round) }
+                steps += mine.parts[stage].map { .beginRead($0, tag: round) }
                 if !releasesLate { release(round) } else if block > 0 { release(round - 1) }
             }
             if releasesLate, blocks > 0 { release(tile * blocks + blocks - 1) }
