@@ -30,6 +30,7 @@ var targets: [Target] = [
     // Floor 2
     .target(name: "Tensors", dependencies: ["Platform", "LowPrecision"], swiftSettings: settings),
     .target(name: "Workers", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
+    .target(name: "Ranks", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
     .target(
         name: "Telemetry",
         dependencies: [
@@ -75,6 +76,7 @@ targets += [
         name: "FlashMLA",
         dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
         swiftSettings: settings),
+    .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
 
     // Floor 5
     .target(
@@ -84,7 +86,8 @@ targets += [
     .target(
         name: "DeepSeekModel",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch", "DeepGEMM", "FlashMLA",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Kernels", "KernelDispatch", "DeepGEMM",
+            "FlashMLA", "EPLB",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -125,10 +128,11 @@ targets += [
     .target(
         name: "Commands",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "KernelDispatch", "DeepGEMM",
-            "FlashMLA", "Tokenizers", "DeepSeekModel", "Inference",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch", "DeepGEMM",
+            "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "CoreMetrics", package: "swift-metrics"),
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -144,15 +148,15 @@ targets += [
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "Tokenizers",
-    "DeepSeekModel", "Inference", "Server", "Commands",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "EPLB",
+    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
-        "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "Tokenizers",
+        "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers",
         .product(name: "Logging", package: "swift-log"),
     ],
     "Inference": [
@@ -172,7 +176,7 @@ let testDependencies: [String: [Target.Dependency]] = [
         .product(name: "Logging", package: "swift-log"),
     ],
     "Commands": [
-        "Tensors", "Tokenizers", "DeepSeekModel", "fathom",
+        "Tensors", "CUDA", "Tokenizers", "DeepSeekModel", "fathom",
         .product(name: "Subprocess", package: "swift-subprocess"),
     ],
 ]
@@ -195,9 +199,11 @@ let package = Package(
         .executable(name: "fathom", targets: ["fathom"]),
         .library(name: "DeepGEMM", targets: ["DeepGEMM"]),
         .library(name: "FlashMLA", targets: ["FlashMLA"]),
+        .library(name: "EPLB", targets: ["EPLB"]),
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "DeepSeekModel", targets: ["DeepSeekModel"]),
         .library(name: "Inference", targets: ["Inference"]),
+        .library(name: "Ranks", targets: ["Ranks"]),
     ],
     traits: [
         .trait(name: "Server", description: "The HTTP service: brings in Hummingbird and SwiftNIO."),

@@ -2,18 +2,17 @@
 
 /// Headers for device code that the kernels of all libraries share (`Device/`).
 package enum DeviceHeaders {
-    /// `hopper.cuh`: barriers, bulk copies and the order of matrix instructions of compute capability 9.0.
-    package static var hopper: KernelSource.Header {
-        KernelSource.Header(
-            name: "hopper.cuh", text: String(decoding: PackageResources.hopper_cuh, as: UTF8.self))
-    }
+    /// `layout.cuh`: where things lie, in plain constexpr functions that a host's compiler takes as well.
+    package static let layout = header("layout.cuh", PackageResources.layout_cuh)
 
-    /// `layout.cuh`, which `hopper.cuh` includes: where things lie, in plain constexpr functions.
-    package static var layout: KernelSource.Header {
-        KernelSource.Header(
-            name: "layout.cuh", text: String(decoding: PackageResources.layout_cuh, as: UTF8.self))
-    }
+    /// `hopper.cuh`, which includes `layout.cuh`: barriers, bulk copies and the order of matrix instructions of compute
+    /// capability 9.0.
+    package static let hopper = header("hopper.cuh", PackageResources.hopper_cuh)
 
-    /// What a kernel passes to the compiler beside its own text.
-    package static var all: [KernelSource.Header] { [layout, hopper] }
+    /// Every header: what a kernel's source is given.
+    package static let all: [KernelSource.Header] = [layout, hopper]
+
+    private static func header(_ name: String, _ bytes: [UInt8]) -> KernelSource.Header {
+        KernelSource.Header(name: name, text: String(decoding: bytes, as: UTF8.self))
+    }
 }

@@ -6,9 +6,9 @@ enum Floors {
     static let table: [[String]] = [
         ["CFathom"],
         ["Platform", "LowPrecision"],
-        ["Tensors", "Workers", "Telemetry", "CUDA"],
+        ["Tensors", "Workers", "Telemetry", "Ranks", "CUDA"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelDispatch"],
-        ["DeepGEMM", "FlashMLA"],
+        ["DeepGEMM", "FlashMLA", "EPLB"],
         ["Tokenizers", "DeepSeekModel"],
         ["Inference"],
         ["Server"],
