@@ -74,7 +74,8 @@ targets += [
         swiftSettings: settings),
     .target(
         name: "FlashMLA",
-        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
+        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
+        resources: [.embedInCode("CUDA/mla.cu"), .embedInCode("CUDA/mla_layout.cuh")],
         swiftSettings: settings),
     .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
 
@@ -128,7 +129,8 @@ targets += [
     .target(
         name: "Commands",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch", "DeepGEMM",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch",
+            "DeepGEMM",
             "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -153,7 +155,7 @@ let testedModules = [
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
-    "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
+    "FlashMLA": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
         "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers",
