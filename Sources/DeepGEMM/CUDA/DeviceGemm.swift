@@ -39,7 +39,8 @@ public func gemm(
     ]
     // A masked product's tiles are counted on the device: a plan for expected rows must not limit the grid.
     let limit = min(multiprocessorLimit ?? device.machine.multiprocessors, device.machine.multiprocessors)
-    let blocks = shape.grouping == .none ? plan.gridCount : max(1, limit / configuration.cluster) * configuration.cluster
+    let blocks =
+        shape.grouping == .none ? plan.gridCount : max(1, limit / configuration.cluster) * configuration.cluster
     try kernel.launch(
         LaunchConfiguration(
             grid: Dimensions(blocks), block: Dimensions(configuration.threadCount),
@@ -88,7 +89,10 @@ package struct DeviceGemmCall {
         let half = c.cluster
         let result = resultLayout(c)
         let layouts = [
-            (operandLayout(a, rows: c.blockRows / (c.sharesA ? half : 1), c), a.columnCount > 0 ? a.address : d.address),
+            (
+                operandLayout(a, rows: c.blockRows / (c.sharesA ? half : 1), c),
+                a.columnCount > 0 ? a.address : d.address
+            ),
             (
                 operandLayout(b, rows: c.blockColumns / (c.sharesA ? 1 : half), c),
                 b.columnCount > 0 ? b.address : d.address

@@ -42,7 +42,8 @@ extension DeviceGemmCall {
         let size = operand.format == .bfloat16 ? 2 : 1
         guard operand.stride >= operand.columnCount, operand.stride <= Self.extentLimit else {
             throw FathomError(
-                .usage, "\(name) has a stride of \(operand.stride) elements; \(operand.columnCount)…"
+                .usage,
+                "\(name) has a stride of \(operand.stride) elements; \(operand.columnCount)…"
                     + "\(Self.extentLimit) is legal")
         }
         guard operand.columnCount == 0 || operand.rowCount == 0 || operand.address % 16 == 0 && operand.address != 0
@@ -92,7 +93,8 @@ extension DeviceGemmCall {
         guard operand.groupCount <= 1 || (scales.groupStride > 0 && scales.groupStride % 4 == 0) else {
             throw FathomError(
                 .usage,
-                "\(name)'s scales are \(scales.groupStride) from one group to the next; positive multiples of 4 are legal")
+                "\(name)'s scales are \(scales.groupStride) from one group to the next; positive multiples of 4 are legal"
+            )
         }
     }
 

@@ -44,7 +44,8 @@ private struct LayoutTables {
         try #require(run.status == 0)
         for line in run.output.split(separator: "\n") {
             let words = line.split(separator: " ")
-            rows[String(words[0]), default: []].append(words.dropFirst().map { Int(truncatingIfNeeded: UInt64($0) ?? 0) })
+            rows[String(words[0]), default: []].append(
+                words.dropFirst().map { Int(truncatingIfNeeded: UInt64($0) ?? 0) })
         }
     }
 }
@@ -117,7 +118,8 @@ struct CUDAGemmLayoutTests {
     /// Configurations with every width of the output's swizzle.
     static let outputs: [CUDAGemmConfiguration] = [
         plain(), plain { $0.storeColumns = 64 }, plain { ($0.blockColumns, $0.storeColumns) = (112, 112) },
-        plain { ($0.blockColumns, $0.storeColumns) = (160, 160) }, plain { ($0.blockColumns, $0.storeColumns) = (16, 16) },
+        plain { ($0.blockColumns, $0.storeColumns) = (160, 160) },
+        plain { ($0.blockColumns, $0.storeColumns) = (16, 16) },
         plain { ($0.blockRows, $0.storeColumns, $0.stages) = (256, 64, 4) },
         plain { ($0.output, $0.storeColumns) = (.float32, 64) },
         plain { ($0.output, $0.blockColumns, $0.storeColumns) = (.float32, 48, 48) },

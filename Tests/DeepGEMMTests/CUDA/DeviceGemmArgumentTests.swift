@@ -53,9 +53,19 @@ struct DeviceGemmArgumentTests {
         ("without scales", { $0.b.scales = nil }),
         ("128×128", { $0.a.scales?.rows = 128 }),
         ("multiple of 4", { $0.a.scales?.blockStride = 101 }),
-        ("an ordinary product", { $0.b.groupCount = 2; $0.b.scales?.groupStride = 8 }),
+        (
+            "an ordinary product",
+            {
+                $0.b.groupCount = 2; $0.b.scales?.groupStride = 8
+            }
+        ),
         ("aligned to 100 rows", { $0.groups = .ids(4096, alignment: 100) }),
-        ("take", { $0.groups = .masked(4096, expected: 1); $0.b.groupCount = 2; $0.b.scales?.groupStride = 8 }),
+        (
+            "take",
+            {
+                $0.groups = .masked(4096, expected: 1); $0.b.groupCount = 2; $0.b.scales?.groupStride = 8
+            }
+        ),
         ("D is fp8", { $0.d.format = .float8E4M3 }),
         ("D's rows", { $0.d.stride = 385 }),
         ("384…", { $0.d.stride = 383 }),

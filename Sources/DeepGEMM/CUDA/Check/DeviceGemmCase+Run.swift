@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // SAFETY: In this file operands for the CPU point into buffers that live until the call has returned.
 
-public import KernelDispatch
-public import Platform
 internal import CUDA
+public import KernelDispatch
 internal import LowPrecision
+public import Platform
 internal import Tensors
 
 extension DeviceGemmCase {

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+
+import ArgumentParser
+import CUDA
+import DeepGEMM
+import Platform
+
+/// How fast the GPU multiplies.
+struct GPUBench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure products on the GPU, beside its own copy bandwidth and the model's prediction.",
+        discussion: """
+            The shapes of DeepGEMM's own table. Events around each run, the cache flushed before it, medians. Ends \
+            with status 69 without a Hopper GPU.
+
+            EXAMPLES
+              fathom gpu bench
+              fathom gpu bench --m 64 --format bf16 --repetitions 50 --json
+            """)
+
+    @Option(help: ArgumentHelp("Rows of A: only shapes with so many.", valueName: "n"))
+    var m: Int?
+
+    @Option(help: ArgumentHelp("Only this format: fp8, bf16.", valueName: "name"))
+    var format: String?
+
+    @Option(help: ArgumentHelp("Timed runs of each shape.", valueName: "n"))
+    var repetitions = 20
+
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard (1...10_000).contains(repetitions) else {
+            throw ValidationError("--repetitions is \(repetitions); 1…10000 is legal")
+        }
+        if let format, CUDAGemmConfiguration.Element(rawValue: format) == nil {
+            throw ValidationError("--format is '\(format)'; fp8 and bf16 are legal")
+        }
+    }
+
+    func run() throws {
+        let library = try KernelLibrary(context: try DeviceContext())
+        let device = try GemmDevice(library: library)
+        let limits = try DeviceGemmBenchmark.limits(on: device)
+        var rates: [GPUBenchReport.Rate] = []
+        for shape in DeepGEMMTable.shapes
+        where m.map({ $0 == shape.m }) ?? true && format.map({ $0 == shape.element.rawValue }) ?? true {
+            let result = try DeviceGemmBenchmark.measure(shape, repetitions: repetitions, on: device)
+            rates.append(GPUBenchReport.Rate(result, limits))
+        }
+        try Output.render(
+            GPUBenchReport(
+                device: library.context.device.name, copyGigabytesPerSecond: limits.copyGigabytesPerSecond,
+                rates: rates),
+            asJSON: output.json)
+    }
+}
+
+/// The shapes of DeepGEMM's table, FP8 first, then the dense ones in BF16.
+private enum DeepGEMMTable {
+    static let weights = [(2112, 7168), (24576, 1536), (32768, 512), (7168, 16384), (4096, 7168), (7168, 2048)]
+    static let grouped = [(4096, 7168), (7168, 2048)]
+
+    static var shapes: [CUDAGemmShape] { dense(.float8E4M3) + contiguous + masked + dense(.bfloat16) }
+
+    private static func dense(_ element: CUDAGemmConfiguration.Element) -> [CUDAGemmShape] {
+        [1, 64, 128, 4096].flatMap { m in
+            weights.map { CUDAGemmShape(m: m, n: $0.0, k: $0.1, element: element) }
+        }
+    }
+
+    private static var contiguous: [CUDAGemmShape] {
+        [(4, 8192), (8, 4096)].flatMap { groups, rows in
+            grouped.map { CUDAGemmShape(m: groups * rows, n: $0.0, k: $0.1, grouping: .ids, groups: groups) }
+        }
+    }
+
+    private static var masked: [CUDAGemmShape] {
+        [(1, 1024), (2, 512), (4, 256)].flatMap { groups, rows in
+            grouped.map { CUDAGemmShape(m: rows, n: $0.0, k: $0.1, grouping: .masked, groups: groups) }
+        }
+    }
+}
+
+/// What was measured.
+private struct GPUBenchReport: Report {
+    struct Rate: Encodable {
+        var format: String
+        var grouping: String
+        var groups: Int
+        var m: Int
+        var n: Int
+        var k: Int
+        var kernel: String
+        var microseconds: Double
+        var predictedMicroseconds: Double
+        var teraflops: Double
+        var gigabytesPerSecond: Double
+        var fractionOfCopy: Double
+
+        init(_ result: DeviceGemmBenchmark, _ limits: DeviceGemmBenchmark.Limits) {
+            let shape = result.shape
+            format = shape.element.rawValue
+            grouping = "\(shape.grouping)"
+            (groups, m, n, k) = (shape.groups, shape.m, shape.n, shape.k)
+            kernel = result.kernel
+            microseconds = result.seconds * 1e6
+            predictedMicroseconds = result.predictedSeconds * 1e6
+            teraflops = result.teraflops
+            gigabytesPerSecond = result.gigabytesPerSecond
+            fractionOfCopy = result.gigabytesPerSecond / limits.copyGigabytesPerSecond
+        }
+    }
+
+    var device: String
+    var copyGigabytesPerSecond: Double
+    var rates: [Rate]
+
+    var text: String {
+        var table = Table([
+            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .left,
+        ])
+        table.add("format", "rows", "groups", "m", "n", "k", "µs", "model", "TFLOPS", "GB/s", "of copy", "kernel")
+        for rate in rates {
+            table.add(
+                rate.format, rate.grouping, "\(rate.groups)", "\(rate.m)", "\(rate.n)", "\(rate.k)",
+                Quantity.decimal(rate.microseconds, places: 1), Quantity.decimal(rate.predictedMicroseconds, places: 1),
+                Quantity.decimal(rate.teraflops, places: 0), Quantity.decimal(rate.gigabytesPerSecond, places: 0),
+                Quantity.decimal(rate.fractionOfCopy * 100, places: 0) + " %", rate.kernel)
+        }
+        return "\(device): \(Quantity.decimal(copyGigabytesPerSecond, places: 0)) GB/s copied\n\n\(table.text)"
+    }
+}
