@@ -130,8 +130,7 @@ targets += [
         name: "Commands",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch",
-            "DeepGEMM",
-            "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
+            "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "CoreMetrics", package: "swift-metrics"),

@@ -22,6 +22,15 @@ struct RuntimeCompilerTests {
         }
     }
 
+    @Test("versions and builds of the compiler are told apart")
+    func fingerprints() {
+        #expect(Set(Compilers.all.map(\.fingerprint)).count == Compilers.all.count)
+        for compiler in Compilers.all {
+            #expect(compiler.fingerprint.hasPrefix(compiler.identity))
+            #expect(compiler.fingerprint.contains(/[1-9][0-9]{6,} bytes/))
+        }
+    }
+
     @Test("an error carries the compiler's log, with file and line", arguments: Compilers.all)
     func reportsErrors(compiler: RuntimeCompiler) {
         let source = KernelSource(name: "broken.cu", text: "\n__global__ void f() { undeclared = 1; }")
