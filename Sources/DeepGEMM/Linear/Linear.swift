@@ -11,7 +11,7 @@ internal import Workers
 /// block scale multiplies the activation (one rounding to float32), then the code. The same driver as `gemm`, without
 /// its checks: the callers are layers of a model that was checked when it was loaded.
 public func linear(_ problems: [LinearProblem], on context: ComputeContext) {
-    GemmDriver(problems.map(GemmProblem.init), threadCount: context.team.threadCount).run(on: context)
+    GemmDriver(problems.map(GemmProblem.init), for: context).run(on: context)
 }
 
 extension GemmProblem {
