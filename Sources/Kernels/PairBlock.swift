@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+public import CFathom
+
 /// out[m, n] += Σ_b scale[m, b] · scale[b, n] · Σ_{k in block b} a[m, k] · b[n, k] over one chunk of the summed
 /// dimension: the arguments of `pairBlock`.
 ///
@@ -25,11 +27,17 @@ public struct PairBlockArguments {
     /// [rowCount, outputCount], rows `outStride` floats apart.
     public var out: UnsafeMutablePointer<Float>
     public var outStride: Int
+    /// Memory to ask for meanwhile, or nil: `outputCount` rows of a chunk of numbers of `aheadByteCount` (1 or 2)
+    /// bytes, `aheadStride` bytes apart.
+    public var ahead: UnsafeRawPointer?
+    public var aheadStride: Int
+    public var aheadByteCount: Int
 
     public init(
         a: UnsafeRawPointer, rowCount: Int, b: UnsafeRawPointer, outputCount: Int, count: Int,
         rowScales: UnsafePointer<Float>, rowScaleStride: Int, columnScales: UnsafePointer<Float>?,
-        columnScaleStride: Int, out: UnsafeMutablePointer<Float>, outStride: Int
+        columnScaleStride: Int, out: UnsafeMutablePointer<Float>, outStride: Int, ahead: UnsafeRawPointer? = nil,
+        aheadStride: Int = 0, aheadByteCount: Int = 0
     ) {
         self.a = a
         self.rowCount = rowCount
@@ -42,6 +50,9 @@ public struct PairBlockArguments {
         self.columnScaleStride = columnScaleStride
         self.out = out
         self.outStride = outStride
+        self.ahead = ahead
+        self.aheadStride = aheadStride
+        self.aheadByteCount = aheadByteCount
     }
 }
 
@@ -52,12 +63,15 @@ public func pairProduct<I: PairInstructionSet>(_: I.Type, _ arguments: UnsafePoi
     var m = 0
     while m < g.rowCount {
         let rest = g.rowCount &- m
-        let rows = rest >= 6 ? 6 : rest >= 4 ? 4 : min(rest, 2)
+        // Two tiles of about the same height at the end: a low one has too few sums to hide their latency.
+        let rows = rest >= 9 ? 6 : rest > 6 ? 4 : rest
         var n = 0
         while n < g.outputCount {
             switch rows {
             case 6: pairTile(I.self, PairTile<6>.self, g, m, n)
+            case 5: pairTile(I.self, PairTile<5>.self, g, m, n)
             case 4: pairTile(I.self, PairTile<4>.self, g, m, n)
+            case 3: pairTile(I.self, PairTile<3>.self, g, m, n)
             case 2: pairTile(I.self, PairTile<2>.self, g, m, n)
             default: pairTile(I.self, PairTile<1>.self, g, m, n)
             }
@@ -120,6 +134,15 @@ func pairTile<I: PairInstructionSet, let M: Int>(
     var columns = g.columnScales.map { $0 + n }
     let stride = g.rowScaleStride
     var left = g.count
+    // Each block of K asks for a row; where nothing is wanted, for what is there already, which costs less than a
+    // branch.
+    var ahead = a
+    var (step, rowStep) = (0, 0)
+    if m == 0, let start = g.ahead {
+        ahead = start + n &* g.aheadStride
+        step = 64 &* g.aheadByteCount
+        rowStep = g.aheadStride &- pairBlock / 8 &* step
+    }
     while left > 0 {
         var s0 = PairRowSums(), s1 = PairRowSums(), s2 = PairRowSums()
         var s3 = PairRowSums(), s4 = PairRowSums(), s5 = PairRowSums()
@@ -135,10 +158,14 @@ func pairTile<I: PairInstructionSet, let M: Int>(
             if M > 3 { s3.multiply(I.self, a + 3 &* pairRowBytes, y) }
             if M > 4 { s4.multiply(I.self, a + 4 &* pairRowBytes, y) }
             if M > 5 { s5.multiply(I.self, a + 5 &* pairRowBytes, y) }
+            fathom_prefetch(ahead)
+            fathom_prefetch(ahead + step &>> 1)
+            ahead += step
             a += 16
             b += 128
             octets &-= 1
         }
+        ahead += rowStep
         t0.add(I.self, s0, scales, columns)
         if M > 1 { t1.add(I.self, s1, scales + stride, columns) }
         if M > 2 { t2.add(I.self, s2, scales + 2 &* stride, columns) }
@@ -150,8 +177,8 @@ func pairTile<I: PairInstructionSet, let M: Int>(
         left &-= pairBlock
     }
     finishPairRows(I.self, t0, t1, g, m, n, isPair: M > 1)
-    if M > 2 { finishPairRows(I.self, t2, t3, g, m &+ 2, n, isPair: true) }
-    if M > 4 { finishPairRows(I.self, t4, t5, g, m &+ 4, n, isPair: true) }
+    if M > 2 { finishPairRows(I.self, t2, t3, g, m &+ 2, n, isPair: M > 3) }
+    if M > 4 { finishPairRows(I.self, t4, t5, g, m &+ 4, n, isPair: M > 5) }
 }
 
 /// Adds the totals of a chunk to the outputs of one or two rows.

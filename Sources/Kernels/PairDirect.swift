@@ -2,8 +2,8 @@
 
 public import CFathom
 
-/// How many rows `pairLinear` takes at most: more are faster with decoded units.
-@inlinable public var pairDirectRows: Int { 8 }
+/// How many rows `pairLinear` takes at most: longer ones of more do not stay in the first-level cache.
+@inlinable public var pairDirectRows: Int { 4 }
 
 /// out[m, n] += Σ a[m, k] · scale · w[n, k] for few rows and weights that are read where they lie: the arguments of
 /// `pairLinear`. The sum is that of `PairBlockArguments`, chunk after chunk.
@@ -53,7 +53,7 @@ public func pairLinear<I: PairInstructionSet, W: PairFormat>(
     var n = 0
     while n < g.outputCount {
         let rest = g.outputCount &- n
-        if rest >= 8, g.rowCount <= 4 {
+        if rest >= 8 {
             switch g.rowCount {
             case 1: pairStrip(I.self, W.self, PairStrip<2, 1>.self, g, n)
             case 2: pairStrip(I.self, W.self, PairStrip<2, 2>.self, g, n)
@@ -66,11 +66,7 @@ public func pairLinear<I: PairInstructionSet, W: PairFormat>(
             case 1: pairStrip(I.self, W.self, PairStrip<1, 1>.self, g, n)
             case 2: pairStrip(I.self, W.self, PairStrip<1, 2>.self, g, n)
             case 3: pairStrip(I.self, W.self, PairStrip<1, 3>.self, g, n)
-            case 4: pairStrip(I.self, W.self, PairStrip<1, 4>.self, g, n)
-            case 5: pairStrip(I.self, W.self, PairStrip<1, 5>.self, g, n)
-            case 6: pairStrip(I.self, W.self, PairStrip<1, 6>.self, g, n)
-            case 7: pairStrip(I.self, W.self, PairStrip<1, 7>.self, g, n)
-            default: pairStrip(I.self, W.self, PairStrip<1, 8>.self, g, n)
+            default: pairStrip(I.self, W.self, PairStrip<1, 4>.self, g, n)
             }
             n &+= 4
         }

@@ -193,9 +193,7 @@ private struct GemmSpeed: Report {
         }
         return """
             \(threads) threads, \(isa)
-            machine: \(Quantity.decimal(machine.multiplyAddGigaflops, places: 1)) GFLOP/s multiply-add peak\
-            \(machine.pairGigaflops.map { ", \(Quantity.decimal($0, places: 1)) GFLOP/s of bfloat16 pairs" } ?? ""), \
-            \(Quantity.decimal(machine.readGigabytesPerSecond, places: 1)) GB/s read bandwidth
+            \(machine.summary)
 
             \(table.text)
             """

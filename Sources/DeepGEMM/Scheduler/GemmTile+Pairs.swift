@@ -56,9 +56,14 @@ extension GemmTile {
                         let last = min(first + blocking.panelRows, endOfScales(from: first, side.outputs))
                         packPairUnits(
                             first..<last, depth, segment, into: UnsafeMutableRawPointer(panel), staging: staging, pairs)
+                        // Behind the last panel the next chunk begins again with the first.
+                        let isLast = last == side.outputs.upperBound
+                        let next = problem.b.address(
+                            row: isLast ? side.outputs.lowerBound : last,
+                            k: isLast ? depth.upperBound : depth.lowerBound, segment: segment)
                         multiplyPairs(
                             first..<last, depth, segment, blocking, a: packed, b: panel, scales,
-                            out: sums + (side.column + first - side.outputs.lowerBound), pairs)
+                            out: sums + (side.column + first - side.outputs.lowerBound), next: next, pairs)
                         first = last
                     }
                 }
@@ -93,13 +98,14 @@ extension GemmTile {
     private func multiplyPairs(
         _ outputs: Range<Int>, _ depth: Range<Int>, _ segment: Int, _ blocking: GemmBlocking,
         a: UnsafeMutablePointer<Float>, b: UnsafeMutablePointer<Float>, _ scales: PairScales,
-        out: UnsafeMutablePointer<Float>, _ pairs: PairKernels
+        out: UnsafeMutablePointer<Float>, next: UnsafeRawPointer, _ pairs: PairKernels
     ) {
         let blocks = ceilDivide(depth.count, pairBlock)
         var arguments = PairBlockArguments(
             a: UnsafeRawPointer(a), rowCount: 0, b: UnsafeRawPointer(b), outputCount: outputs.count,
             count: depth.count, rowScales: UnsafePointer(scales.products), rowScaleStride: blocks, columnScales: nil,
-            columnScaleStride: GemmScratch.panelRows, out: out, outStride: GemmScratch.tileStride)
+            columnScaleStride: GemmScratch.panelRows, out: out, outStride: GemmScratch.tileStride, ahead: nil,
+            aheadStride: problem.b.stride, aheadByteCount: problem.b.format == .bfloat16 ? 2 : 1)
         if problem.hasWideScales {
             gather(problem.b.scales, 0, outputs.lowerBound..<outputs.lowerBound + 1, depth, segment, into: scales.b)
             multiply(scales.a, by: scales.b, blocks: blocks, into: scales.products)
@@ -115,6 +121,7 @@ extension GemmTile {
         }
         for row in Swift.stride(from: 0, to: rows.count, by: blocking.rowBlock) {
             arguments.rowCount = min(blocking.rowBlock, rows.count - row)
+            arguments.ahead = row == 0 && problem.b.order == .kMajor ? next : nil
             pairs.product(&arguments)
             arguments.a += arguments.rowCount * pairRowBytes
             arguments.rowScales += arguments.rowCount * blocks
