@@ -58,7 +58,16 @@ targets.append(
         swiftSettings: kernelSettings + [
             .unsafeFlags(["-Xcc", "-mavx2", "-Xcc", "-mfma", "-Xcc", "-mf16c"])
         ]))
-kernelLevels.append("KernelsAVX2")
+targets.append(
+    .target(
+        name: "KernelsAVX512",
+        dependencies: ["CFathom", "Kernels"],
+        swiftSettings: kernelSettings + [
+            .unsafeFlags(
+                ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16", "avx512vbmi"]
+                    .flatMap { ["-Xcc", "-m\($0)"] })
+        ]))
+kernelLevels += ["KernelsAVX2", "KernelsAVX512"]
 #endif
 
 targets += [
