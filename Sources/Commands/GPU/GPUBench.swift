@@ -3,16 +3,17 @@
 import ArgumentParser
 import CUDA
 import DeepGEMM
+import FlashMLA
 import Platform
 
 /// How fast the GPU multiplies.
 struct GPUBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
-        abstract: "Measure products on the GPU, beside its own copy bandwidth and the model's prediction.",
+        abstract: "Measure products and decoding on the GPU, beside its own copy bandwidth and predictions.",
         discussion: """
-            The shapes of DeepGEMM's own table. Events around each run, the cache flushed before it, medians. Ends \
-            with status 69 without a Hopper GPU.
+            The shapes of DeepGEMM's and FlashMLA's own tables. Events around each run, the cache flushed before it, \
+            medians. Ends with status 69 without a Hopper GPU.
 
             EXAMPLES
               fathom gpu bench
@@ -27,6 +28,9 @@ struct GPUBench: ParsableCommand {
 
     @Option(help: ArgumentHelp("Timed runs of each shape.", valueName: "n"))
     var repetitions = 20
+
+    @Flag(inversion: .prefixedNo, help: "Also decoding with latent attention.")
+    var attention = true
 
     @OptionGroup var output: OutputOptions
 
@@ -49,10 +53,22 @@ struct GPUBench: ParsableCommand {
             let result = try DeviceGemmBenchmark.measure(shape, repetitions: repetitions, on: device)
             rates.append(GPUBenchReport.Rate(result, limits))
         }
+        var decodes: [GPUBenchReport.Decode] = []
+        if attention {
+            let device = try MLADevice(library: library)
+            for (heads, tokens) in [(16, 1), (64, 1), (128, 1), (128, 2)] {
+                for length in [4096, 8192, 16384, 32768] {
+                    let result = try DeviceDecodeBenchmark.measure(
+                        requests: 128, tokens: tokens, heads: heads, length: length, repetitions: repetitions,
+                        on: device)
+                    decodes.append(GPUBenchReport.Decode(result, limits))
+                }
+            }
+        }
         try Output.render(
             GPUBenchReport(
                 device: library.context.device.name, copyGigabytesPerSecond: limits.copyGigabytesPerSecond,
-                rates: rates),
+                rates: rates, decodes: decodes),
             asJSON: output.json)
     }
 }
@@ -113,9 +129,29 @@ private struct GPUBenchReport: Report {
         }
     }
 
+    /// 128 requests over a bfloat16 cache.
+    struct Decode: Encodable {
+        var heads: Int
+        var tokens: Int
+        var length: Int
+        var microseconds: Double
+        var teraflops: Double
+        var gigabytesPerSecond: Double
+        var fractionOfCopy: Double
+
+        init(_ result: DeviceDecodeBenchmark, _ limits: DeviceGemmBenchmark.Limits) {
+            (heads, tokens, length) = (result.heads, result.tokens, result.length)
+            microseconds = result.seconds * 1e6
+            teraflops = result.teraflops
+            gigabytesPerSecond = result.gigabytesPerSecond
+            fractionOfCopy = gigabytesPerSecond / limits.copyGigabytesPerSecond
+        }
+    }
+
     var device: String
     var copyGigabytesPerSecond: Double
     var rates: [Rate]
+    var decodes: [Decode]
 
     var text: String {
         var table = Table([
@@ -129,6 +165,18 @@ private struct GPUBenchReport: Report {
                 Quantity.decimal(rate.teraflops, places: 0), Quantity.decimal(rate.gigabytesPerSecond, places: 0),
                 Quantity.decimal(rate.fractionOfCopy * 100, places: 0) + " %", rate.kernel)
         }
-        return "\(device): \(Quantity.decimal(copyGigabytesPerSecond, places: 0)) GB/s copied\n\n\(table.text)"
+        var text = "\(device): \(Quantity.decimal(copyGigabytesPerSecond, places: 0)) GB/s copied\n\n\(table.text)"
+        guard !decodes.isEmpty else { return text }
+        var attention = Table([.right, .right, .right, .right, .right, .right, .right])
+        attention.add("heads", "tokens", "keys", "µs", "TFLOPS", "GB/s", "of copy")
+        for decode in decodes {
+            attention.add(
+                "\(decode.heads)", "\(decode.tokens)", "\(decode.length)",
+                Quantity.decimal(decode.microseconds, places: 1), Quantity.decimal(decode.teraflops, places: 0),
+                Quantity.decimal(decode.gigabytesPerSecond, places: 0),
+                Quantity.decimal(decode.fractionOfCopy * 100, places: 0) + " %")
+        }
+        text += "\n\n128 requests, bfloat16 cache\n\n\(attention.text)"
+        return text
     }
 }
