@@ -70,7 +70,10 @@ targets += [
     .target(
         name: "DeepGEMM",
         dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
-        resources: [.embedInCode("CUDA/gemm.cu"), .embedInCode("CUDA/gemm_layout.cuh")],
+        resources: [
+            .embedInCode("CUDA/gemm.cu"), .embedInCode("CUDA/gemm_layout.cuh"),
+            .embedInCode("CUDA/matrix_rate.cu"),
+        ],
         swiftSettings: settings),
     .target(
         name: "FlashMLA",
@@ -128,8 +131,8 @@ targets += [
     .target(
         name: "Commands",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch", "DeepGEMM",
-            "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch",
+            "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "CoreMetrics", package: "swift-metrics"),

@@ -52,7 +52,7 @@ struct GPUBench: ParsableCommand {
         try Output.render(
             GPUBenchReport(
                 device: library.context.device.name, copyGigabytesPerSecond: limits.copyGigabytesPerSecond,
-                rates: rates),
+                float8Teraflops: limits.float8Teraflops, bfloat16Teraflops: limits.bfloat16Teraflops, rates: rates),
             asJSON: output.json)
     }
 }
@@ -98,6 +98,7 @@ private struct GPUBenchReport: Report {
         var teraflops: Double
         var gigabytesPerSecond: Double
         var fractionOfCopy: Double
+        var fractionOfProducts: Double
 
         init(_ result: DeviceGemmBenchmark, _ limits: DeviceGemmBenchmark.Limits) {
             let shape = result.shape
@@ -110,25 +111,42 @@ private struct GPUBenchReport: Report {
             teraflops = result.teraflops
             gigabytesPerSecond = result.gigabytesPerSecond
             fractionOfCopy = result.gigabytesPerSecond / limits.copyGigabytesPerSecond
+            fractionOfProducts =
+                result.teraflops
+                / (shape.element == .float8E4M3 ? limits.float8Teraflops : limits.bfloat16Teraflops)
         }
     }
 
     var device: String
     var copyGigabytesPerSecond: Double
+    /// The tensor cores' rates without copies.
+    var float8Teraflops: Double
+    var bfloat16Teraflops: Double
     var rates: [Rate]
+
+    private func percent(_ fraction: Double) -> String { "\(Quantity.decimal(fraction * 100, places: 0)) %" }
 
     var text: String {
         var table = Table([
-            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .left,
+            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .right, .left,
         ])
-        table.add("format", "rows", "groups", "m", "n", "k", "µs", "model", "TFLOPS", "GB/s", "of copy", "kernel")
+        table.add(
+            "format", "rows", "groups", "m", "n", "k", "µs", "model", "TFLOPS", "of peak", "GB/s", "of copy",
+            "kernel")
         for rate in rates {
             table.add(
                 rate.format, rate.grouping, "\(rate.groups)", "\(rate.m)", "\(rate.n)", "\(rate.k)",
                 Quantity.decimal(rate.microseconds, places: 1), Quantity.decimal(rate.predictedMicroseconds, places: 1),
-                Quantity.decimal(rate.teraflops, places: 0), Quantity.decimal(rate.gigabytesPerSecond, places: 0),
-                Quantity.decimal(rate.fractionOfCopy * 100, places: 0) + " %", rate.kernel)
+                Quantity.decimal(rate.teraflops, places: 0), percent(rate.fractionOfProducts),
+                Quantity.decimal(rate.gigabytesPerSecond, places: 0), percent(rate.fractionOfCopy), rate.kernel)
         }
-        return "\(device): \(Quantity.decimal(copyGigabytesPerSecond, places: 0)) GB/s copied\n\n\(table.text)"
+        let fp8 = Quantity.decimal(float8Teraflops, places: 0)
+        let bf16 = Quantity.decimal(bfloat16Teraflops, places: 0)
+        return """
+            \(device): \(Quantity.decimal(copyGigabytesPerSecond, places: 0)) GB/s copied, \(fp8) TFLOPS fp8 \
+            and \(bf16) TFLOPS bf16 without copies
+
+            \(table.text)
+            """
     }
 }
