@@ -68,7 +68,8 @@ struct GPUBench: ParsableCommand {
         try Output.render(
             GPUBenchReport(
                 device: library.context.device.name, copyGigabytesPerSecond: limits.copyGigabytesPerSecond,
-                rates: rates, decodes: decodes),
+                float8Teraflops: limits.float8Teraflops, bfloat16Teraflops: limits.bfloat16Teraflops, rates: rates,
+                decodes: decodes),
             asJSON: output.json)
     }
 }
@@ -114,6 +115,7 @@ private struct GPUBenchReport: Report {
         var teraflops: Double
         var gigabytesPerSecond: Double
         var fractionOfCopy: Double
+        var fractionOfProducts: Double
 
         init(_ result: DeviceGemmBenchmark, _ limits: DeviceGemmBenchmark.Limits) {
             let shape = result.shape
@@ -126,6 +128,9 @@ private struct GPUBenchReport: Report {
             teraflops = result.teraflops
             gigabytesPerSecond = result.gigabytesPerSecond
             fractionOfCopy = result.gigabytesPerSecond / limits.copyGigabytesPerSecond
+            fractionOfProducts =
+                result.teraflops
+                / (shape.element == .float8E4M3 ? limits.float8Teraflops : limits.bfloat16Teraflops)
         }
     }
 
@@ -150,33 +155,48 @@ private struct GPUBenchReport: Report {
 
     var device: String
     var copyGigabytesPerSecond: Double
+    /// The tensor cores' rates without copies.
+    var float8Teraflops: Double
+    var bfloat16Teraflops: Double
     var rates: [Rate]
     var decodes: [Decode]
 
+    private func percent(_ fraction: Double) -> String { "\(Quantity.decimal(fraction * 100, places: 0)) %" }
+
     var text: String {
         var table = Table([
-            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .left,
+            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .right, .left,
         ])
-        table.add("format", "rows", "groups", "m", "n", "k", "µs", "model", "TFLOPS", "GB/s", "of copy", "kernel")
+        table.add(
+            "format", "rows", "groups", "m", "n", "k", "µs", "model", "TFLOPS", "of peak", "GB/s", "of copy",
+            "kernel")
         for rate in rates {
             table.add(
                 rate.format, rate.grouping, "\(rate.groups)", "\(rate.m)", "\(rate.n)", "\(rate.k)",
                 Quantity.decimal(rate.microseconds, places: 1), Quantity.decimal(rate.predictedMicroseconds, places: 1),
-                Quantity.decimal(rate.teraflops, places: 0), Quantity.decimal(rate.gigabytesPerSecond, places: 0),
-                Quantity.decimal(rate.fractionOfCopy * 100, places: 0) + " %", rate.kernel)
+                Quantity.decimal(rate.teraflops, places: 0), percent(rate.fractionOfProducts),
+                Quantity.decimal(rate.gigabytesPerSecond, places: 0), percent(rate.fractionOfCopy), rate.kernel)
         }
-        var text = "\(device): \(Quantity.decimal(copyGigabytesPerSecond, places: 0)) GB/s copied\n\n\(table.text)"
-        guard !decodes.isEmpty else { return text }
-        var attention = Table([.right, .right, .right, .right, .right, .right, .right])
-        attention.add("heads", "tokens", "keys", "µs", "TFLOPS", "GB/s", "of copy")
+        let fp8 = Quantity.decimal(float8Teraflops, places: 0)
+        let bf16 = Quantity.decimal(bfloat16Teraflops, places: 0)
+        let text = """
+            \(device): \(Quantity.decimal(copyGigabytesPerSecond, places: 0)) GB/s copied, \(fp8) TFLOPS fp8 \
+            and \(bf16) TFLOPS bf16 without copies
+
+            \(table.text)
+            """
+        return decodes.isEmpty ? text : text + "\n\n128 requests, bfloat16 cache\n\n" + attentionText
+    }
+
+    private var attentionText: String {
+        var table = Table([.right, .right, .right, .right, .right, .right, .right])
+        table.add("heads", "tokens", "keys", "µs", "TFLOPS", "GB/s", "of copy")
         for decode in decodes {
-            attention.add(
+            table.add(
                 "\(decode.heads)", "\(decode.tokens)", "\(decode.length)",
                 Quantity.decimal(decode.microseconds, places: 1), Quantity.decimal(decode.teraflops, places: 0),
-                Quantity.decimal(decode.gigabytesPerSecond, places: 0),
-                Quantity.decimal(decode.fractionOfCopy * 100, places: 0) + " %")
+                Quantity.decimal(decode.gigabytesPerSecond, places: 0), percent(decode.fractionOfCopy))
         }
-        text += "\n\n128 requests, bfloat16 cache\n\n\(attention.text)"
-        return text
+        return table.text
     }
 }
