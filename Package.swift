@@ -79,7 +79,10 @@ targets += [
     .target(
         name: "DeepGEMM",
         dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
-        resources: [.embedInCode("CUDA/gemm.cu"), .embedInCode("CUDA/gemm_layout.cuh")],
+        resources: [
+            .embedInCode("CUDA/gemm.cu"), .embedInCode("CUDA/gemm_layout.cuh"),
+            .embedInCode("CUDA/matrix_rate.cu"),
+        ],
         swiftSettings: settings),
     .target(
         name: "FlashMLA",

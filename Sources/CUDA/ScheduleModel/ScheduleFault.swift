@@ -2,6 +2,7 @@
 
 /// What is wrong with a schedule, and one order of events that shows it.
 package struct ScheduleFault: Hashable, Sendable, CustomStringConvertible {
+    /// What can be wrong.
     package enum Kind: String, Sendable {
         /// Nobody can go on and somebody is not done.
         case deadlock

@@ -2,11 +2,11 @@
 
 /// A kernel's schedule as a handful of programs on shared barriers and buffers, explored in every order.
 ///
-/// An agent is whatever runs one sequence of steps: the producer warp of a block, a warpgroup. Its program is a straight
-/// line (loops are unrolled for the counts at hand). What the steps do follows the hardware: a barrier in shared memory
-/// ends a phase when its arrivals have come and the bytes that were announced have been copied; a copy lands at any
-/// later time; matrix instructions and stores of the copy engine read from their start until their end was waited for.
-/// `explore` visits every reachable state and reports the first fault with the path to it.
+/// An agent is whatever runs one sequence of steps: the producer warp of a block, a warpgroup. Its program is a
+/// straight line (loops are unrolled for the counts at hand). What the steps do follows the hardware: a barrier in
+/// shared memory ends a phase when its arrivals have come and the bytes that were announced have been copied; a copy
+/// lands at any later time; matrix instructions and stores of the copy engine read from their start until their end was
+/// waited for. `explore` visits every reachable state and reports the first fault with the path to it.
 package struct ScheduleModel: Sendable {
     /// A barrier in the shared memory of some block.
     package struct Barrier: Hashable, Sendable { let index: Int }
@@ -28,6 +28,7 @@ package struct ScheduleModel: Sendable {
         }
     }
 
+    /// What an agent does next.
     package enum Step: Hashable, Sendable {
         /// Goes on when the phase with this parity has ended (`barrierWait`).
         case wait(Barrier, parity: Int)
@@ -81,11 +82,13 @@ package struct ScheduleModel: Sendable {
         return NamedBarrier(index: named.count - 1)
     }
 
+    /// A region that holds nothing yet.
     package mutating func buffer(_ name: String) -> Buffer {
         buffers.append(name)
         return Buffer(index: buffers.count - 1)
     }
 
+    /// One more agent with its program.
     package mutating func agent(_ name: String, _ steps: [Step]) {
         agents.append(Agent(name: name, steps: steps))
     }

@@ -3,16 +3,17 @@
 import ArgumentParser
 import CUDA
 import DeepGEMM
+import FlashMLA
 import Platform
 
 /// How fast the GPU multiplies.
 struct GPUBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
-        abstract: "Measure products on the GPU, beside its own copy bandwidth and the model's prediction.",
+        abstract: "Measure products and decoding on the GPU, beside its own copy bandwidth and predictions.",
         discussion: """
-            The shapes of DeepGEMM's own table. Events around each run, the cache flushed before it, medians. Ends \
-            with status 69 without a Hopper GPU.
+            The shapes of DeepGEMM's and FlashMLA's own tables. Events around each run, the cache flushed before it, \
+            medians. Ends with status 69 without a Hopper GPU.
 
             EXAMPLES
               fathom gpu bench
@@ -27,6 +28,9 @@ struct GPUBench: ParsableCommand {
 
     @Option(help: ArgumentHelp("Timed runs of each shape.", valueName: "n"))
     var repetitions = 20
+
+    @Flag(inversion: .prefixedNo, help: "Also decoding with latent attention.")
+    var attention = true
 
     @OptionGroup var output: OutputOptions
 
@@ -49,10 +53,23 @@ struct GPUBench: ParsableCommand {
             let result = try DeviceGemmBenchmark.measure(shape, repetitions: repetitions, on: device)
             rates.append(GPUBenchReport.Rate(result, limits))
         }
+        var decodes: [GPUBenchReport.Decode] = []
+        if attention {
+            let device = try MLADevice(library: library)
+            for (heads, tokens) in [(16, 1), (64, 1), (128, 1), (128, 2)] {
+                for length in [4096, 8192, 16384, 32768] {
+                    let result = try DeviceDecodeBenchmark.measure(
+                        requests: 128, tokens: tokens, heads: heads, length: length, repetitions: repetitions,
+                        on: device)
+                    decodes.append(GPUBenchReport.Decode(result, limits))
+                }
+            }
+        }
         try Output.render(
             GPUBenchReport(
                 device: library.context.device.name, copyGigabytesPerSecond: limits.copyGigabytesPerSecond,
-                rates: rates),
+                float8Teraflops: limits.float8Teraflops, bfloat16Teraflops: limits.bfloat16Teraflops, rates: rates,
+                decodes: decodes),
             asJSON: output.json)
     }
 }
@@ -98,6 +115,7 @@ private struct GPUBenchReport: Report {
         var teraflops: Double
         var gigabytesPerSecond: Double
         var fractionOfCopy: Double
+        var fractionOfProducts: Double
 
         init(_ result: DeviceGemmBenchmark, _ limits: DeviceGemmBenchmark.Limits) {
             let shape = result.shape
@@ -110,25 +128,75 @@ private struct GPUBenchReport: Report {
             teraflops = result.teraflops
             gigabytesPerSecond = result.gigabytesPerSecond
             fractionOfCopy = result.gigabytesPerSecond / limits.copyGigabytesPerSecond
+            fractionOfProducts =
+                result.teraflops
+                / (shape.element == .float8E4M3 ? limits.float8Teraflops : limits.bfloat16Teraflops)
+        }
+    }
+
+    /// 128 requests over a bfloat16 cache.
+    struct Decode: Encodable {
+        var heads: Int
+        var tokens: Int
+        var length: Int
+        var microseconds: Double
+        var teraflops: Double
+        var gigabytesPerSecond: Double
+        var fractionOfCopy: Double
+
+        init(_ result: DeviceDecodeBenchmark, _ limits: DeviceGemmBenchmark.Limits) {
+            (heads, tokens, length) = (result.heads, result.tokens, result.length)
+            microseconds = result.seconds * 1e6
+            teraflops = result.teraflops
+            gigabytesPerSecond = result.gigabytesPerSecond
+            fractionOfCopy = gigabytesPerSecond / limits.copyGigabytesPerSecond
         }
     }
 
     var device: String
     var copyGigabytesPerSecond: Double
+    /// The tensor cores' rates without copies.
+    var float8Teraflops: Double
+    var bfloat16Teraflops: Double
     var rates: [Rate]
+    var decodes: [Decode]
+
+    private func percent(_ fraction: Double) -> String { "\(Quantity.decimal(fraction * 100, places: 0)) %" }
 
     var text: String {
         var table = Table([
-            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .left,
+            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .right, .left,
         ])
-        table.add("format", "rows", "groups", "m", "n", "k", "µs", "model", "TFLOPS", "GB/s", "of copy", "kernel")
+        table.add(
+            "format", "rows", "groups", "m", "n", "k", "µs", "model", "TFLOPS", "of peak", "GB/s", "of copy",
+            "kernel")
         for rate in rates {
             table.add(
                 rate.format, rate.grouping, "\(rate.groups)", "\(rate.m)", "\(rate.n)", "\(rate.k)",
                 Quantity.decimal(rate.microseconds, places: 1), Quantity.decimal(rate.predictedMicroseconds, places: 1),
-                Quantity.decimal(rate.teraflops, places: 0), Quantity.decimal(rate.gigabytesPerSecond, places: 0),
-                Quantity.decimal(rate.fractionOfCopy * 100, places: 0) + " %", rate.kernel)
+                Quantity.decimal(rate.teraflops, places: 0), percent(rate.fractionOfProducts),
+                Quantity.decimal(rate.gigabytesPerSecond, places: 0), percent(rate.fractionOfCopy), rate.kernel)
         }
-        return "\(device): \(Quantity.decimal(copyGigabytesPerSecond, places: 0)) GB/s copied\n\n\(table.text)"
+        let fp8 = Quantity.decimal(float8Teraflops, places: 0)
+        let bf16 = Quantity.decimal(bfloat16Teraflops, places: 0)
+        let text = """
+            \(device): \(Quantity.decimal(copyGigabytesPerSecond, places: 0)) GB/s copied, \(fp8) TFLOPS fp8 \
+            and \(bf16) TFLOPS bf16 without copies
+
+            \(table.text)
+            """
+        return decodes.isEmpty ? text : text + "\n\n128 requests, bfloat16 cache\n\n" + attentionText
+    }
+
+    private var attentionText: String {
+        var table = Table([.right, .right, .right, .right, .right, .right, .right])
+        table.add("heads", "tokens", "keys", "µs", "TFLOPS", "GB/s", "of copy")
+        for decode in decodes {
+            table.add(
+                "\(decode.heads)", "\(decode.tokens)", "\(decode.length)",
+                Quantity.decimal(decode.microseconds, places: 1), Quantity.decimal(decode.teraflops, places: 0),
+                Quantity.decimal(decode.gigabytesPerSecond, places: 0), percent(decode.fractionOfCopy))
+        }
+        return table.text
     }
 }

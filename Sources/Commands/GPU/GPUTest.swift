@@ -3,6 +3,7 @@
 import ArgumentParser
 import CUDA
 import DeepGEMM
+import FlashMLA
 import KernelDispatch
 import Platform
 
@@ -10,11 +11,12 @@ import Platform
 struct GPUTest: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "test",
-        abstract: "Compare the GPU's products with the CPU's, on random operands and poisoned results.",
+        abstract: "Compare the GPU's results with the CPU's, on random operands and poisoned results.",
         discussion: """
-            Every path of the kernels, edges in all extents, groups with padding, limits of multiprocessors, two runs \
-            that must agree in every bit. A wait inside a kernel that takes longer than two seconds is an error. \
-            Ends with status 70 where a check fails, 69 without a Hopper GPU.
+            Every path of the kernels, edges in all extents, groups with padding, limits of multiprocessors; decoding \
+            of short, long, empty and cut requests; two runs that must agree in every bit. A wait inside a kernel \
+            that takes longer than two seconds is an error. Ends with status 70 where a check fails, 69 without a \
+            Hopper GPU.
 
             EXAMPLES
               fathom gpu test
@@ -45,11 +47,20 @@ struct GPUTest: ParsableCommand {
             if !check.failures.isEmpty { StandardError.note("\(test.name): \(check.failures.joined(separator: "; "))") }
             checks.append(check)
         }
-        try Output.render(
-            GPUTestReport(device: library.context.device.name, checks: checks.map(GPUTestReport.Check.init)),
-            asJSON: output.json)
-        let failed = checks.count { !$0.failures.isEmpty }
-        if failed > 0 { throw FathomError(.internal, "\(failed) of \(checks.count) checks failed on the GPU") }
+        let attention = try MLADevice(library: library, waitLimitNanoseconds: Self.waitLimitNanoseconds)
+        var decodes: [DeviceDecodeCase.Check] = []
+        for test in DeviceDecodeCase.all where only.map({ test.name.contains($0) }) ?? true {
+            let check = try test.run(on: attention, seed: seed)
+            if !check.failures.isEmpty { StandardError.note("\(test.name): \(check.failures.joined(separator: "; "))") }
+            decodes.append(check)
+        }
+        let report = GPUTestReport(
+            device: library.context.device.name, checks: checks.map(GPUTestReport.Check.init),
+            decodes: decodes.map(GPUTestReport.Decode.init))
+        try Output.render(report, asJSON: output.json)
+        if report.failed > 0 {
+            throw FathomError(.internal, "\(report.failed) of \(report.count) checks failed on the GPU")
+        }
     }
 }
 
@@ -75,8 +86,24 @@ private struct GPUTestReport: Report {
         }
     }
 
+    struct Decode: Encodable {
+        var name: String
+        var difference: Double
+        var failures: [String]
+
+        init(_ check: DeviceDecodeCase.Check) {
+            name = check.name
+            difference = check.difference
+            failures = check.failures
+        }
+    }
+
     var device: String
     var checks: [Check]
+    var decodes: [Decode]
+
+    var count: Int { checks.count + decodes.count }
+    var failed: Int { (checks.map(\.failures) + decodes.map(\.failures)).count { !$0.isEmpty } }
 
     var text: String {
         var table = Table([.left, .right, .right, .right, .left, .right, .left])
@@ -87,7 +114,11 @@ private struct GPUTestReport: Report {
                 Quantity.decimal(check.differenceToQuantized * 1e6, places: 2) + "e-6",
                 check.failures.isEmpty ? "ok" : check.failures.joined(separator: "; "))
         }
-        let failed = checks.count { !$0.failures.isEmpty }
-        return table.text + "\n\(device): \(checks.count) checks, \(failed) failed"
+        for decode in decodes {
+            table.add(
+                decode.name, "", "", "", "attention", Quantity.decimal(decode.difference * 1e6, places: 2) + "e-6",
+                decode.failures.isEmpty ? "ok" : decode.failures.joined(separator: "; "))
+        }
+        return table.text + "\n\(device): \(count) checks, \(failed) failed"
     }
 }

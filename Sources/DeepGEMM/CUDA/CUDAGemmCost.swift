@@ -35,7 +35,9 @@ public struct CUDAGemmCost: Sendable, Hashable {
         let copied = Double(c.stageBytes)
         let saved = c.cluster == 1 ? 0 : Double(c.sharesA ? c.blockRows : c.blockColumns) * 64
         let cacheShare = machine.sharedCacheBytesPerClock / Double(workers)
-        copyClocks = max(copied / machine.cacheBytesPerClock, (copied - saved) / cacheShare)
+        // Stages in flight cover the memory's latency under load, or they are waited for.
+        let flight = machine.loadedLatencyClocks / Double(max(1, c.stages - 1))
+        copyClocks = max(copied / machine.cacheBytesPerClock, (copied - saved) / cacheShare, flight)
 
         let blocks = (Double((shape.k + c.blockDepth - 1) / c.blockDepth) / Double(c.splits)).rounded(.up)
         let stored = Double(c.blockRows * c.blockColumns * c.output.byteCount)

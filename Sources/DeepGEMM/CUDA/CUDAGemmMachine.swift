@@ -14,12 +14,15 @@ public struct CUDAGemmMachine: Sendable, Hashable {
     /// From the start of a kernel until its first product, and from a tile's first copy until it has landed.
     public var startClocks: Double
     public var latencyClocks: Double
+    /// The same while all multiprocessors copy.
+    public var loadedLatencyClocks: Double
 
     /// An H200 by its data sheet (4.8 TB/s, 1979 dense FP8 and 989 BF16 TFLOPS); the rest are estimates.
     public static var h200: CUDAGemmMachine {
         CUDAGemmMachine(
             multiprocessors: 132, clocksPerSecond: 1.83e9, float8ProductsPerClock: 4096, cacheBytesPerClock: 64,
-            sharedCacheBytesPerClock: 8e6 / 1.3e3, memoryBandwidth: 4.8e12, startClocks: 4000, latencyClocks: 1300)
+            sharedCacheBytesPerClock: 8e6 / 1.3e3, memoryBandwidth: 4.8e12, startClocks: 4000, latencyClocks: 1300,
+            loadedLatencyClocks: 2000)
     }
 
     /// Bytes of shared memory that a multiprocessor reads in a clock.

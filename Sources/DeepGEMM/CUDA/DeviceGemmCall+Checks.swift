@@ -93,7 +93,8 @@ extension DeviceGemmCall {
         guard operand.groupCount <= 1 || (scales.groupStride > 0 && scales.groupStride % 4 == 0) else {
             throw FathomError(
                 .usage,
-                "\(name)'s scales are \(scales.groupStride) from one group to the next; positive multiples of 4 are legal"
+                "\(name)'s scales are \(scales.groupStride) from one group to the next; positive multiples of 4 are "
+                    + "legal"
             )
         }
     }
@@ -109,6 +110,9 @@ extension DeviceGemmCall {
         case .ids(let address, let alignment):
             guard a.groupCount == 1 else {
                 throw FathomError(.usage, "A holds \(a.groupCount) matrices; rows grouped by ids take one")
+            }
+            guard b.groupCount >= 1 else {
+                throw FathomError(.usage, "B holds no matrix; rows grouped by ids take 1 or more")
             }
             guard [64, 128, 256].contains(alignment) else {
                 throw FathomError(.usage, "groups aligned to \(alignment) rows; 64, 128 and 256 are legal on a GPU")

@@ -367,6 +367,10 @@ extern "C" __global__ void FATHOM_CLUSTER_DIMENSIONS __launch_bounds__(kThreads,
     u32* counters) {
     extern __shared__ __align__(1024) u8 shared[];
     const u32 base = sharedAddress(shared);
+#ifdef FATHOM_WAIT_LIMIT
+    // Swizzled tiles start at multiples of 1024 bytes.
+    if (base % 1024 != 0) __trap();
+#endif
     const u32 warp = warpIndex();
     if (warp == kMathGroups * 4 && electOne()) {
         prefetchTensorMap(&mapA);

@@ -41,7 +41,8 @@ package struct CUDAMLAKernel: Hashable, Sendable {
         let products = [
             WarpgroupInstruction(name: "multiplyScores", columns: 64, element: type),
             WarpgroupInstruction(
-                name: "multiplyOwnWeights", columns: 256, element: type, leftInRegisters: true, rightIsTransposed: true),
+                name: "multiplyOwnWeights", columns: 256, element: type, leftInRegisters: true,
+                rightIsTransposed: true),
             WarpgroupInstruction(
                 name: "multiplySharedWeights", columns: 256, element: type, rightIsTransposed: true),
         ]

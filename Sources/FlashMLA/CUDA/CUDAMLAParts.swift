@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-/// How the GPU cuts requests among its multiprocessors: what `cutRequests` of `mla_layout.cuh` computes there, number by
-/// number. FlashMLA's tile scheduler, with its costs.
+/// How the GPU cuts requests among its multiprocessors: what `cutRequests` of `mla_layout.cuh` computes there, number
+/// by number. FlashMLA's tile scheduler, with its costs.
 package struct CUDAMLAParts: Sendable, Equatable {
     /// What one multiprocessor does: pages of consecutive requests; nothing if the first request is behind the last.
     package struct Part: Sendable, Equatable {

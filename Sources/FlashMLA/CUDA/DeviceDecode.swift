@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-internal import CUDA
+package import CUDA
 public import Platform
 
 /// Dense decoding on a GPU: as `denseDecode` on the CPU, for 576-wide rows with 512-wide values and pages of 64.
@@ -81,7 +81,7 @@ public func denseDecode(
 
 extension DevicePagedCache {
     /// Boxes of 64 tokens and 64 columns; dimensions innermost first: columns, tokens, key heads, blocks.
-    var mapLayout: TensorMap.Layout {
+    package var mapLayout: TensorMap.Layout {
         TensorMap.Layout(
             element: format == .bfloat16 ? .bfloat16 : .float16,
             dimensions: [CUDAMLAKernel.keyWidth, CUDAMLAKernel.pageSize, keyHeadCount, max(1, blockCount)],
@@ -91,13 +91,14 @@ extension DevicePagedCache {
 }
 
 /// The rules of dense decoding on a GPU.
-enum DeviceDecodeRule {
+package enum DeviceDecodeRule {
     /// Requests of one call: the third kernel has a row of blocks for each.
     private static let maximumRequests = 65_535
     /// Query rows of one request and key head.
     private static let maximumRows = 1 << 20
 
-    static func check(
+    /// - Throws: `usage` naming the first rule that is broken.
+    package static func check(
         _ queries: DeviceDecodeTensor, _ cache: DevicePagedCache, _ sequences: DevicePagedSequences,
         _ out: DeviceDecodeTensor, _ logSums: UInt64
     ) throws(FathomError) {

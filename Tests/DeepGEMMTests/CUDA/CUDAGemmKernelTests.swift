@@ -79,4 +79,14 @@ struct CUDAGemmKernelTests {
         let binary = try compiler.compile(configuration.source(waitLimitNanoseconds: 2_000_000_000))
         #expect(try #require(binary.report(CUDAGemmConfiguration.kernelName)).usesLocalMemory == false)
     }
+
+    @Test(
+        "The measure of the tensor cores keeps its sums in registers", arguments: CUDAGemmConfiguration.Element.allCases
+    )
+    func matrixRate(_ element: CUDAGemmConfiguration.Element) throws {
+        let compiler = try #require(compiler)
+        let binary = try compiler.compile(DeviceGemmBenchmark.matrixRateSource(element))
+        let report = try #require(binary.report("fathom_matrix_rate"))
+        #expect(!report.usesLocalMemory && !report.serializesMatrixInstructions, "\(binary.log)")
+    }
 }

@@ -17,9 +17,9 @@ struct CUDAGemmScheduleTests {
         }
     }
 
-    @Test("A cluster of two that shares an operand", arguments: 2...3, 0...3)
+    @Test("A cluster of two that shares an operand", arguments: 2...3, 0...5)
     func cluster(stages: Int, blocks: Int) {
-        for tiles in 1...2 where tiles * blocks <= 4 {
+        for tiles in 1...3 where stages == 2 || tiles * blocks <= 4 {
             for late in [false, true] {
                 let schedule = CUDAGemmSchedule(
                     stages: stages, blocks: blocks, tiles: tiles, cluster: 2, mathGroups: 1, releasesLate: late)
@@ -27,6 +27,13 @@ struct CUDAGemmScheduleTests {
                 #expect(result.fault == nil, "\(schedule): \(result.fault.map(String.init(describing:)) ?? "")")
             }
         }
+    }
+
+    @Test("A cluster of two with two warpgroups each")
+    func clusterOfPairs() {
+        let schedule = CUDAGemmSchedule(stages: 2, blocks: 3, tiles: 1, cluster: 2, mathGroups: 2)
+        let result = schedule.model.explore()
+        #expect(result.fault == nil, "\(result.fault.map(String.init(describing:)) ?? "")")
     }
 
     @Test("Planted faults are found", arguments: CUDAGemmSchedule.Fault.allCases.filter { $0 != .none })

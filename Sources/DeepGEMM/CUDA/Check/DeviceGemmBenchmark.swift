@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // SAFETY: In this file random bytes are written inside their buffer.
 
-internal import CUDA
+package import CUDA
 public import Platform
 internal import Tensors
 
@@ -18,6 +18,9 @@ public struct DeviceGemmBenchmark: Sendable {
     public struct Limits: Sendable {
         /// Bytes read and written per second by a copy on the device.
         public var copyGigabytesPerSecond: Double
+        /// The tensor cores on random numbers that lie in shared memory already.
+        public var float8Teraflops: Double
+        public var bfloat16Teraflops: Double
     }
 
     /// Bytes that are overwritten before each run: several times the L2 cache.
@@ -85,7 +88,44 @@ public struct DeviceGemmBenchmark: Sendable {
         let seconds = try median(10, device, flush: flush) { () throws(FathomError) in
             try target.copy(from: source, byteCount: bytes, on: device.stream)
         }
-        return Limits(copyGigabytesPerSecond: 2 * Double(bytes) / seconds / 1e9)
+        return Limits(
+            copyGigabytesPerSecond: 2 * Double(bytes) / seconds / 1e9,
+            float8Teraflops: try matrixTeraflops(.float8E4M3, on: device, flush: flush),
+            bfloat16Teraflops: try matrixTeraflops(.bfloat16, on: device, flush: flush))
+    }
+
+    /// Runs `matrix_rate.cu` for some milliseconds on every multiprocessor.
+    private static func matrixTeraflops(
+        _ element: CUDAGemmConfiguration.Element, on device: GemmDevice, flush: borrowing DeviceMemory
+    ) throws(FathomError) -> Double {
+        let isByte = element == .float8E4M3
+        let rounds = 20_000
+        let blocks = device.library.context.device.limits.multiprocessorCount
+        let kernel = try device.library.kernel("fathom_matrix_rate", of: matrixRateSource(element))
+        let sink = try DeviceMemory(byteCount: 1024, context: device.library.context)
+        let arguments: [KernelArgument] = [
+            .uint32(UInt32(rounds)), .uint32(isByte ? 0xBFBF_BFBF : 0x81FF_81FF), .uint32(isByte ? 0 : 0x3E80_3E80),
+            .memory(sink),
+        ]
+        let launch = LaunchConfiguration(
+            grid: Dimensions(blocks), block: Dimensions(256), dynamicSharedBytes: 48 << 10)
+        let seconds = try median(5, device, flush: flush) { () throws(FathomError) in
+            try kernel.launch(launch, arguments, on: device.stream)
+        }
+        let operations = 2.0 * 64 * 256 * (isByte ? 32 : 16) * 4 * 2
+        return operations * Double(rounds * blocks) / seconds / 1e12
+    }
+
+    /// The kernel behind `Limits`' rates.
+    package static func matrixRateSource(_ element: CUDAGemmConfiguration.Element) -> KernelSource {
+        let product = WarpgroupInstruction(
+            name: "multiply", columns: 256, element: element == .float8E4M3 ? .float8E4M3 : .bfloat16)
+        return KernelSource(
+            name: "matrix_rate.cu", text: String(decoding: PackageResources.matrix_rate_cu, as: UTF8.self),
+            headers: DeviceHeaders.all + [
+                KernelSource.Header(
+                    name: "multiply.cuh", text: "#pragma once\n#include \"hopper.cuh\"\n" + product.source)
+            ])
     }
 
     private static func median(

@@ -2,8 +2,8 @@
 
 package import CUDA
 
-/// The schedule of `gemm.cu` as a model that can be explored: producers, multiplying warpgroups, the ring of stages with
-/// its barriers, clusters that share an operand, and the output buffer.
+/// The schedule of `gemm.cu` as a model that can be explored: producers, multiplying warpgroups, the ring of stages
+/// with its barriers, clusters that share an operand, and the output buffer.
 ///
 /// One agent is the producer of a block or one of its warpgroups (whose four warps arrive as one). Everything that the
 /// kernel's loops do is here in the same order; change both together.

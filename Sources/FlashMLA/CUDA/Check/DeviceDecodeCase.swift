@@ -63,7 +63,6 @@ public struct DeviceDecodeCase: Sendable {
 
     /// Runs the call twice on random numbers and compares. Rows of the cache that nobody sees are not-a-numbers.
     public func run(on device: MLADevice, seed: UInt64) throws(FathomError) -> Check {
-        let context = device.library.context
         var state = seed &* 0x9E37_79B9_7F4A_7C15 | 1
         func random() -> Float {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
@@ -91,7 +90,6 @@ public struct DeviceDecodeCase: Sendable {
         let first = try call(queries, cache, table, perRequest, blockCount, on: device)
         let second = try call(queries, cache, table, perRequest, blockCount, on: device)
         var failures = first == second ? [] : ["two runs differ"]
-        _ = context
         let definition = ReferenceDecode(
             tokens: tokens, heads: heads, keyHeads: keyHeads, pageSize: 64, rowWidth: width,
             valueWidth: CUDAMLAKernel.valueWidth, isCausal: isCausal, scale: 1 / Double(width).squareRoot())
