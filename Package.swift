@@ -44,7 +44,7 @@ var targets: [Target] = [
         swiftSettings: settings),
     .target(
         name: "CUDA", dependencies: ["CFathom", "Platform"],
-        resources: [.embedInCode("Device/hopper.cuh")],
+        resources: [.embedInCode("Device/hopper.cuh"), .embedInCode("Device/layout.cuh")],
         swiftSettings: settings),
 
     // Floor 3
@@ -61,7 +61,16 @@ targets.append(
         swiftSettings: kernelSettings + [
             .unsafeFlags(["-Xcc", "-mavx2", "-Xcc", "-mfma", "-Xcc", "-mf16c"])
         ]))
-kernelLevels.append("KernelsAVX2")
+targets.append(
+    .target(
+        name: "KernelsAVX512",
+        dependencies: ["CFathom", "Kernels"],
+        swiftSettings: kernelSettings + [
+            .unsafeFlags(
+                ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16", "avx512vbmi"]
+                    .flatMap { ["-Xcc", "-m\($0)"] })
+        ]))
+kernelLevels += ["KernelsAVX2", "KernelsAVX512"]
 #endif
 
 targets += [
@@ -72,11 +81,16 @@ targets += [
     // Floor 4
     .target(
         name: "DeepGEMM",
-        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
+        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
+        resources: [
+            .embedInCode("CUDA/gemm.cu"), .embedInCode("CUDA/gemm_layout.cuh"),
+            .embedInCode("CUDA/matrix_rate.cu"),
+        ],
         swiftSettings: settings),
     .target(
         name: "FlashMLA",
-        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
+        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
+        resources: [.embedInCode("CUDA/mla.cu"), .embedInCode("CUDA/mla_layout.cuh")],
         swiftSettings: settings),
     .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
 
@@ -131,8 +145,7 @@ targets += [
         name: "Commands",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch",
-            "DeepGEMM",
-            "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
+            "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -155,8 +168,8 @@ let testedModules = [
     "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
-    "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
-    "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
+    "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
+    "FlashMLA": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
         "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers",

@@ -10,6 +10,8 @@ public final class ComputeContext: Sendable {
     public let team: WorkerTeam
     public let level: InstructionSetLevel
     public let kernels: KernelTable
+    /// Products of bfloat16 pairs; nil where the instruction set has none.
+    public let pairKernels: PairKernels?
     private let scratch: [AlignedBuffer<Float>]
 
     /// Floats of scratch that each worker has: 4 MiB, of which only what is touched becomes resident.
@@ -23,6 +25,7 @@ public final class ComputeContext: Sendable {
         let selected = if let level { level } else { try InstructionSetLevel.selected() }
         self.level = selected
         kernels = selected.kernels
+        pairKernels = selected.pairKernels
         var buffers: [AlignedBuffer<Float>] = []
         for _ in 0..<threadCount {
             buffers.append(try AlignedBuffer(count: Self.scratchCount, purpose: "kernel scratch"))

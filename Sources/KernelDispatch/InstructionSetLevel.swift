@@ -6,6 +6,7 @@ public import Platform
 
 #if arch(x86_64)
 internal import KernelsAVX2
+internal import KernelsAVX512
 #endif
 
 #if canImport(Glibc)
@@ -18,6 +19,7 @@ internal import Musl
 public enum InstructionSetLevel: String, Sendable, CaseIterable, Comparable {
     case baseline
     case avx2
+    case avx512
 
     public static func < (a: Self, b: Self) -> Bool {
         (allCases.firstIndex(of: a) ?? 0) < (allCases.firstIndex(of: b) ?? 0)
@@ -28,6 +30,7 @@ public enum InstructionSetLevel: String, Sendable, CaseIterable, Comparable {
         switch level {
         case .baseline: true
         case .avx2: CPUFeatures.current.hasAVX2
+        case .avx512: CPUFeatures.current.hasAVX512
         }
     }
 
@@ -45,6 +48,15 @@ public enum InstructionSetLevel: String, Sendable, CaseIterable, Comparable {
         return level
     }
 
+    /// The level's products of bfloat16 pairs; nil where it has none. The processor must be able to run them.
+    public var pairKernels: PairKernels? {
+        #if arch(x86_64)
+        self == .avx512 ? avx512PairKernels : nil
+        #else
+        nil
+        #endif
+    }
+
     /// The level's kernels. The processor must be able to run them.
     public var kernels: KernelTable {
         switch self {
@@ -52,6 +64,12 @@ public enum InstructionSetLevel: String, Sendable, CaseIterable, Comparable {
         case .avx2:
             #if arch(x86_64)
             return avx2Kernels
+            #else
+            return baselineKernels
+            #endif
+        case .avx512:
+            #if arch(x86_64)
+            return avx512Kernels
             #else
             return baselineKernels
             #endif

@@ -9,6 +9,8 @@ internal import Workers
 public struct MachineLimits: Sendable, Codable {
     /// Fused multiply-adds on registers, all threads together, in 10⁹ floating-point operations per second.
     public var multiplyAddGigaflops: Double
+    /// The same for products of bfloat16 pairs; nil where the processor has none.
+    public var pairGigaflops: Double?
     /// Sequential reading of memory that fits no cache, all threads together, in 10⁹ bytes per second.
     public var readGigabytesPerSecond: Double
 
@@ -17,23 +19,36 @@ public struct MachineLimits: Sendable, Codable {
     public static func measure(on context: ComputeContext) throws(FathomError) -> MachineLimits {
         let bandwidth = try ReadBandwidth(on: context)
         return MachineLimits(
-            multiplyAddGigaflops: measureMultiplyAdd(context),
+            // Twelve vectors of eight lanes, two operations each.
+            multiplyAddGigaflops: measure(192, context, context.kernels.multiplyAddProbe),
+            // Of sixteen lanes, four operations each.
+            pairGigaflops: context.pairKernels.map { measure(768, context, $0.probe) },
             readGigabytesPerSecond: (0..<5).map { _ in bandwidth.sample() }.max() ?? 0)
     }
 
-    private static func measureMultiplyAdd(_ context: ComputeContext) -> Double {
+    /// Each limit the better of this and another look, since what else runs can only slow a look down.
+    public func better(_ other: MachineLimits) -> MachineLimits {
+        MachineLimits(
+            multiplyAddGigaflops: max(multiplyAddGigaflops, other.multiplyAddGigaflops),
+            pairGigaflops: pairGigaflops.map { max($0, other.pairGigaflops ?? 0) },
+            readGigabytesPerSecond: max(readGigabytesPerSecond, other.readGigabytesPerSecond))
+    }
+
+    /// Operations of all threads per second in 10⁹; `operations` per iteration of the probe.
+    private static func measure(
+        _ operations: Int, _ context: ComputeContext, _ probe: @escaping @Sendable (Int) -> Float
+    ) -> Double {
         let iterations = 5_000_000
         let threads = context.team.threadCount
         let clock = ContinuousClock()
         let seconds = (0..<5).map { _ in
             clock.measure {
                 context.team.run(taskCount: threads) { _, _ in
-                    blackHole(context.kernels.multiplyAddProbe(iterations))
+                    blackHole(probe(iterations))
                 }
             } / .seconds(1)
         }
-        // Twelve vectors of eight lanes, two operations each.
-        return Double(threads * iterations) * 192 / (seconds.min() ?? .infinity) / 1e9
+        return Double(threads * iterations * operations) / (seconds.min() ?? .infinity) / 1e9
     }
 }
 

@@ -66,63 +66,6 @@ public func addScaled<I: InstructionSet>(
     }
 }
 
-/// Rounds `count` floats to FP8 E4M3 with one scale per `block` of them, and back to float.
-///
-/// scale = max(|x|ₘₐₓ, 10⁻⁴) / 448, rounded up to a power of two if `powerOfTwoScales`; each number becomes
-/// e4m3(x / scale) · scale, rounding to nearest even, saturating at ±448. DeepSeek-V3's online activation
-/// quantisation, whose products a tensor core then sums.
-@inlinable @inline(__always)
-public func fakeQuantizeE4M3<I: InstructionSet>(
-    _: I.Type, _ x: UnsafePointer<Float>, out: UnsafeMutablePointer<Float>, count: Int, block: Int,
-    powerOfTwoScales: Bool
-) {
-    var start = 0
-    while start < count {
-        let end = min(start &+ block, count)
-        var peak = SIMD8<Float>()
-        var k = start
-        while k < end {
-            let v = end &- k >= 8 ? load8(x + k) : load8(x + k, count: end &- k)
-            let magnitude = v.replacing(with: -v, where: v .< 0)
-            peak = peak.replacing(with: magnitude, where: magnitude .> peak)
-            k &+= 8
-        }
-        var scale = max(horizontalMaximum(peak), 1e-4) / 448
-        if powerOfTwoScales {
-            let bits = scale.bitPattern
-            scale = Float(bitPattern: (bits &+ 0x7F_FFFF) & 0x7F80_0000)
-        }
-        let scales = SIMD8<Float>(repeating: scale)
-        k = start
-        while k < end {
-            let rest = end &- k
-            let v = (rest >= 8 ? load8(x + k) : load8(x + k, count: rest)) / scales
-            let value = roundE4M3(I.self, v) * scales
-            if rest >= 8 { store8(value, out + k) } else { store8(value, out + k, count: rest) }
-            k &+= 8
-        }
-        start = end
-    }
-}
-
-/// The nearest E4M3 number as a float, ties to even, saturating at ±448; the sign stays, a zero's too. NaN stays NaN.
-@inlinable @inline(__always)
-public func roundE4M3<I: InstructionSet>(_: I.Type, _ value: SIMD8<Float>) -> SIMD8<Float> {
-    let sign = unsafeBitCast(value, to: SIMD8<UInt32>.self) & 0x8000_0000
-    var x = unsafeBitCast(unsafeBitCast(value, to: SIMD8<UInt32>.self) ^ sign, to: SIMD8<Float>.self)
-    let limit = SIMD8<Float>(repeating: 448)
-    x = x.replacing(with: limit, where: x .> limit)
-    let bits = unsafeBitCast(x, to: SIMD8<UInt32>.self)
-    let even = (bits &+ (0x7FFFF &+ ((bits &>> 20) & 1))) & 0xFFF0_0000
-    let normal = unsafeBitCast(even, to: SIMD8<Float>.self)
-    // Below 2⁻⁶ the spacing is 2⁻⁹ throughout: a float near 1.5·2¹⁴ has just that spacing.
-    let magic = SIMD8<Float>(repeating: 24_576)
-    let subnormal = (x + magic) - magic
-    let result = normal.replacing(with: subnormal, where: x .< 0.015_625)
-    let signed = unsafeBitCast(unsafeBitCast(result, to: SIMD8<UInt32>.self) | sign, to: SIMD8<Float>.self)
-    return signed.replacing(with: value, where: value .!= value)
-}
-
 /// The index of the first of `count` elements that is NaN or infinite, or −1.
 ///
 /// An element is such if all bits of `mask` are set in it: the exponent's bits, or for FP8 E4M3, which has no

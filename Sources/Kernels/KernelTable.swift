@@ -84,11 +84,6 @@ public struct KernelTable: Sendable {
     public let addScaled:
         @Sendable (_ x: UnsafePointer<Float>, _ factor: Float, _ out: UnsafeMutablePointer<Float>, _ count: Int)
             -> Void
-    public let fakeQuantizeE4M3:
-        @Sendable (
-            _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, _ count: Int, _ block: Int,
-            _ powerOfTwoScales: Bool
-        ) -> Void
     /// Rounds floats to bfloat16 bits.
     public let roundBFloat16:
         @Sendable (_ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<UInt16>, _ count: Int) -> Void
@@ -143,8 +138,6 @@ public struct KernelTable: Sendable {
             ) -> Void,
         siluMultiply: @escaping @Sendable (UnsafeMutablePointer<Float>, UnsafePointer<Float>, Int) -> Void,
         addScaled: @escaping @Sendable (UnsafePointer<Float>, Float, UnsafeMutablePointer<Float>, Int) -> Void,
-        fakeQuantizeE4M3:
-            @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Int, Bool) -> Void,
         roundBFloat16: @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<UInt16>, Int) -> Void,
         multiplyAddProbe: @escaping @Sendable (Int) -> Float,
         readProbe: @escaping @Sendable (UnsafeRawPointer, Int) -> UInt64,
@@ -187,7 +180,6 @@ public struct KernelTable: Sendable {
         self.rmsNorm = rmsNorm
         self.siluMultiply = siluMultiply
         self.addScaled = addScaled
-        self.fakeQuantizeE4M3 = fakeQuantizeE4M3
         self.roundBFloat16 = roundBFloat16
         self.multiplyAddProbe = multiplyAddProbe
         self.readProbe = readProbe

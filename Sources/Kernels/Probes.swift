@@ -34,3 +34,21 @@ public func readProbe(_ bytes: UnsafeRawPointer, byteCount: Int) -> UInt64 {
     let total = (digest[0] ^ digest[1]) ^ (digest[2] ^ digest[3])
     return total[0] ^ total[1] ^ total[2] ^ total[3]
 }
+
+/// Twelve independent chains of pair products, `iterations` long: 768 floating-point operations a turn.
+@inlinable @inline(__always)
+public func multiplyPairsProbe<I: PairInstructionSet>(_: I.Type, iterations: Int) -> Float {
+    var chains = InlineArray<12, SIMD16<Float>>(repeating: SIMD16<Float>())
+    for c in 0..<12 {
+        for lane in 0..<16 { chains[c][lane] = Float(c &* 16 &+ lane) * 0.01 }
+    }
+    // Pairs of 0.996 and −0.996.
+    let a = SIMD16<UInt32>(repeating: 0x3F7F_BF7F)
+    let b = SIMD16<UInt32>(repeating: 0x3F7F_3F7F)
+    for _ in 0..<iterations {
+        for c in 0..<12 { chains[c] = I.multiplyPairs(a, b, chains[c]) }
+    }
+    var sum = SIMD16<Float>()
+    for c in 0..<12 { sum += chains[c] }
+    return horizontalSum(sum.lowHalf) + horizontalSum(sum.highHalf)
+}

@@ -13,6 +13,9 @@ public struct QuantizeArguments {
     public var blockColumns: Int
     /// Whether scales are rounded up to powers of two.
     public var powerOfTwoScales: Bool
+    /// Whether FP8 numbers are divided by their scale, with a NaN scale for a block that holds NaN, as activations are:
+    /// products take FP8's codes of NaN for numbers.
+    public var areActivations: Bool
     /// Codes [rowCount, columnCount], one or half a byte each, rows `codeStride` bytes apart.
     public var codes: UnsafeMutablePointer<UInt8>
     public var codeStride: Int
@@ -21,7 +24,7 @@ public struct QuantizeArguments {
 
     public init(
         source: UnsafeRawPointer, sourceStride: Int, rowCount: Int, columnCount: Int, blockColumns: Int,
-        powerOfTwoScales: Bool, codes: UnsafeMutablePointer<UInt8>, codeStride: Int,
+        powerOfTwoScales: Bool, areActivations: Bool = false, codes: UnsafeMutablePointer<UInt8>, codeStride: Int,
         scales: UnsafeMutablePointer<Float>
     ) {
         self.source = source
@@ -30,6 +33,7 @@ public struct QuantizeArguments {
         self.columnCount = columnCount
         self.blockColumns = blockColumns
         self.powerOfTwoScales = powerOfTwoScales
+        self.areActivations = areActivations
         self.codes = codes
         self.codeStride = codeStride
         self.scales = scales
@@ -81,7 +85,7 @@ func codesE4M3<I: InstructionSet>(_: I.Type, _ value: SIMD8<Float>) -> SIMD8<UIn
 
 /// Quantises a strip to FP8 E4M3: scale = max(|x|ₘₐₓ, 10⁻⁴) / 448 and code = e4m3(x · (1 / scale)).
 ///
-/// NaN does not enter the maximum and becomes a NaN code.
+/// NaN does not enter the maximum and becomes a NaN code. Activations differ as `QuantizeArguments` says.
 @inlinable @inline(__always)
 public func quantizeE4M3<I: InstructionSet, F: ElementFormat>(
     _: I.Type, _: F.Type, _ arguments: UnsafePointer<QuantizeArguments>
@@ -89,6 +93,10 @@ public func quantizeE4M3<I: InstructionSet, F: ElementFormat>(
     let g = arguments.pointee
     if g.blockColumns == 1 {
         quantizeColumnsE4M3(I.self, F.self, g)
+        return
+    }
+    if g.areActivations {
+        quantizeActivationsE4M3(I.self, F.self, g)
         return
     }
     var start = 0
@@ -122,6 +130,37 @@ public func quantizeE4M3<I: InstructionSet, F: ElementFormat>(
                 let value = F.load8(I.self, source + k &* F.byteCount, count: end &- k)
                 storeCodes(I.self, codesE4M3(I.self, value * factor), codes + k, count: end &- k)
             }
+        }
+        start = end
+        block &+= 1
+    }
+}
+
+/// Quantises activations, row by row: scale = max(|x|ₘₐₓ, 10⁻⁴) / 448, code = e4m3(x / scale).
+@inlinable @inline(__always)
+func quantizeActivationsE4M3<I: InstructionSet, F: ElementFormat>(_: I.Type, _: F.Type, _ g: QuantizeArguments) {
+    var start = 0
+    var block = 0
+    while start < g.columnCount {
+        let end = min(start &+ g.blockColumns, g.columnCount)
+        var peak = SIMD8<Float>()
+        // Holds any NaN that was seen.
+        var taint = SIMD8<Float>()
+        var k = start
+        while k < end {
+            let value = loadUpTo8(I.self, F.self, g.source + k &* F.byteCount, end &- k)
+            raise(I.self, &peak, by: value)
+            taint += value * 0
+            k &+= 8
+        }
+        let scale = blockScale(maximum: horizontalMaximum(peak), largest: 448, powerOfTwo: g.powerOfTwoScales)
+        g.scales[block] = scale + horizontalSum(taint)
+        let divisor = SIMD8<Float>(repeating: scale)
+        k = start
+        while k < end {
+            let value = loadUpTo8(I.self, F.self, g.source + k &* F.byteCount, end &- k)
+            storeCodes(I.self, codesE4M3(I.self, value / divisor), g.codes + k, count: end &- k)
+            k &+= 8
         }
         start = end
         block &+= 1

@@ -53,9 +53,6 @@ public let baselineKernels = KernelTable(
     rmsNorm: { rmsNorm(Baseline.self, $0, weight: $1, epsilon: $2, out: $3, count: $4) },
     siluMultiply: { siluMultiply(Baseline.self, gate: $0, up: $1, count: $2) },
     addScaled: { addScaled(Baseline.self, $0, factor: $1, to: $2, count: $3) },
-    fakeQuantizeE4M3: {
-        fakeQuantizeE4M3(Baseline.self, $0, out: $1, count: $2, block: $3, powerOfTwoScales: $4)
-    },
     roundBFloat16: { roundBFloat16($0, to: $1, count: $2) },
     multiplyAddProbe: { multiplyAddProbe(Baseline.self, iterations: $0) },
     readProbe: { readProbe($0, byteCount: $1) },

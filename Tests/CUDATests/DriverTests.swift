@@ -22,6 +22,20 @@ import Testing
         }
     }
 
+    @Test("a driver that does not start is reported with its file and its own reason")
+    func broken() {
+        expectFailure(.unavailable, naming: ["libcuda.so.1", "cuInit(0)", "out of memory", "nvidia-smi"]) {
+            () throws(FathomError) in
+            do {
+                _ = try FakeDriver(initializationCode: 2)
+            } catch let error as FathomError {
+                throw error
+            } catch {
+                throw FathomError(.internal, "\(error)")
+            }
+        }
+    }
+
     @Test("a device's limits come from its attributes")
     func limits() throws {
         let fake = try FakeDriver()

@@ -10,13 +10,17 @@ final class FakeDriver {
     private let control: DynamicLibrary
     private let folder: TemporaryFolder
 
-    init() throws {
+    /// Loads the fake.
+    ///
+    /// - Parameter initializationCode: what its `cuInit` returns.
+    init(initializationCode: Int32 = 0) throws {
         let folder = try TemporaryFolder()
         let path = FilePaths.join(folder.path, "libcuda.so.1")
         // A file of its own makes a library with a state of its own.
         try AtomicFileWriter.write(try FakeDriverLibrary.bytes.get(), path: path)
-        driver = try CUDADriver(candidates: [path])
         control = try DynamicLibrary("fake driver", candidates: [path], advice: "")
+        Self.fail("cuInit", with: initializationCode, in: control)
+        driver = try CUDADriver(candidates: [path])
         self.folder = folder
     }
 
@@ -38,8 +42,10 @@ final class FakeDriver {
     }
 
     /// Lets the next `call` fail.
-    func fail(_ call: String, with code: Int32) {
-        let fail: @convention(c) (UnsafePointer<CChar>, Int32) -> Void = function("fake_fail")
+    func fail(_ call: String, with code: Int32) { Self.fail(call, with: code, in: control) }
+
+    private static func fail(_ call: String, with code: Int32, in control: borrowing DynamicLibrary) {
+        let fail: @convention(c) (UnsafePointer<CChar>, Int32) -> Void = function("fake_fail", in: control)
         fail(call, code)
     }
 
@@ -60,7 +66,9 @@ final class FakeDriver {
         set(queries)
     }
 
-    private func function<Function>(_ name: String) -> Function {
+    private func function<Function>(_ name: String) -> Function { Self.function(name, in: control) }
+
+    private static func function<Function>(_ name: String, in control: borrowing DynamicLibrary) -> Function {
         // SAFETY: the callers' types are those of FakeDriver.c.
         unsafeBitCast(control.symbol(name), to: Function.self)
     }

@@ -22,6 +22,15 @@ struct RuntimeCompilerTests {
         }
     }
 
+    @Test("versions and builds of the compiler are told apart")
+    func fingerprints() {
+        #expect(Set(Compilers.all.map(\.fingerprint)).count == Compilers.all.count)
+        for compiler in Compilers.all {
+            #expect(compiler.fingerprint.hasPrefix(compiler.identity))
+            #expect(compiler.fingerprint.contains(/[1-9][0-9]{6,} bytes/))
+        }
+    }
+
     @Test("an error carries the compiler's log, with file and line", arguments: Compilers.all)
     func reportsErrors(compiler: RuntimeCompiler) {
         let source = KernelSource(name: "broken.cu", text: "\n__global__ void f() { undeclared = 1; }")
@@ -95,7 +104,7 @@ struct RuntimeCompilerTests {
             name: "header.cu",
             text: """
                 #include "hopper.cuh"
-                extern "C" __global__ void f(uint64_t *value) { *value = sizeof(uint32_t); }
+                extern "C" __global__ void f(fathom::u64 *value) { *value = sizeof(fathom::u32); }
                 """, headers: DeviceHeaders.all)
         #expect(try compiler.compile(source).report("f") != nil)
     }

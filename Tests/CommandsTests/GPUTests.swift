@@ -47,6 +47,35 @@ struct GPUTests {
         #expect(doctor.output.contains("CUDA 12.9, Fake H200"), "\(doctor.output)")
     }
 
+    @Test("a plan for a product names its tile and its prediction")
+    func explain() async throws {
+        let outcome = try await FathomProcess.run(
+            ["gpu", "explain", "gemm", "--m", "4096", "--n", "7168", "--k", "16384", "--json"])
+        #expect(outcome.status == 0, "\(outcome)")
+        let plan = try outcome.object()
+        #expect((plan["stages"] as? Int ?? 0) >= 3)
+        let predicted = try #require(plan["predictedMicroseconds"] as? Double)
+        #expect(predicted > (try #require(plan["floorMicroseconds"] as? Double)))
+        let wrong = try await FathomProcess.run(
+            ["gpu", "explain", "gemm", "--m", "1", "--n", "1", "--k", "1", "--groups", "2"])
+        #expect(wrong.status == 64)
+    }
+
+    @Test("a driver that computes nothing fails the checks, and no check passes by accident", .enabled(if: hasCompiler))
+    func checks() async throws {
+        let folder = try TemporaryFolder()
+        let library = "\(folder.path)/libcuda.so.1"
+        let source = "\(TestPaths.repository)/Tests/CUDATests/FakeDriver/FakeDriver.c"
+        #expect(try ToolRun("clang", ["-shared", "-fPIC", "-o", library, source]).status == 0)
+        let outcome = try await FathomProcess.run(
+            ["gpu", "test", "--only", "fp8 masked", "--json"],
+            environment: ["FATHOM_CUDA_DRIVER": library, "FATHOM_CACHE_DIR": folder.path])
+        #expect(outcome.status == 70, "\(outcome)")
+        let all = try #require(try outcome.object()["checks"] as? [[String: Any]])
+        #expect(all.count == 3)
+        #expect(all.allSatisfy { ($0["failures"] as? [String])?.isEmpty == false })
+    }
+
     @Test(
         "a kernel is compiled once, by two processes at once too, and its figures are shown", .enabled(if: hasCompiler))
     func compile() async throws {

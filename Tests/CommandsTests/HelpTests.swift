@@ -9,7 +9,8 @@ struct HelpTests {
         ["checkpoint", "inspect"],
         ["checkpoint", "synthesize"], ["bench"], ["bench", "generate"], ["bench", "tokenizer"],
         ["gemm"], ["gemm", "bench"], ["gemm", "explain"], ["mla"], ["mla", "bench"], ["mla", "explain"], ["eplb"],
-        ["eplb", "plan"], ["eplb", "show"], ["eplb", "bench"], ["gpu"], ["gpu", "info"], ["gpu", "compile"], ["doctor"],
+        ["eplb", "plan"], ["eplb", "show"], ["eplb", "bench"], ["gpu"], ["gpu", "info"], ["gpu", "compile"],
+        ["gpu", "explain"], ["gpu", "explain", "gemm"], ["gpu", "test"], ["gpu", "bench"], ["doctor"],
         ["launch"], ["ranks"], ["ranks", "check"],
     ]
 
@@ -24,7 +25,9 @@ struct HelpTests {
 
     @Test("every command that is listed is tested here")
     func complete() async throws {
-        for parent in [[], ["checkpoint"], ["bench"], ["gemm"], ["mla"], ["eplb"], ["gpu"], ["ranks"]] {
+        for parent in [
+            [], ["checkpoint"], ["bench"], ["gemm"], ["mla"], ["eplb"], ["gpu"], ["gpu", "explain"], ["ranks"],
+        ] {
             let help = try await FathomProcess.run(parent + ["--help"]).output
             for match in help.matches(of: /(?m)^  ([a-z]+) {2,}[A-Z]/) {
                 let command = parent + [String(match.output.1)]

@@ -100,11 +100,22 @@ struct LinearTests {
         for level in InstructionSetLevel.available {
             let context = try ComputeContext(threadCount: 1, level: level)
             let input = GuardedBuffer(a)
+            let coding = LinearProblem.Coding.float8E4M3(blockColumns: 128)
+            let stride = coding.floatCount(k) + 1
+            let codes = GuardedBuffer(poisoned: m * stride - 1)
             for row in 0..<m {
-                let start = input.start + row * k
-                context.kernels.fakeQuantizeE4M3(start, start, k, 128, powerOfTwoScales)
+                quantizeActivations(
+                    input.start + row * k, width: k, blockColumns: 128, powerOfTwoScales: powerOfTwoScales,
+                    into: codes.start + row * stride, on: context)
             }
-            let difference = calcDiff(product(input.values, m, weight.matrix, on: context), expected)
+            let out = GuardedBuffer(poisoned: m * n)
+            linear(
+                [
+                    LinearProblem(
+                        a: codes.start, aStride: stride, coding: coding, rowCount: m, weight: weight.matrix,
+                        out: out.start, outStride: n)
+                ], on: context)
+            let difference = calcDiff(out.values, expected)
             #expect(difference < 1e-3, "\(level): \(difference)")
         }
     }

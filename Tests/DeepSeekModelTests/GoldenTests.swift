@@ -21,21 +21,24 @@ struct GoldenTests {
 
     /// Rounding activations to three mantissa bits moves these random weights' logits by 3e-3 on one token, and by 2e-2
     /// over many, where it changes which experts some tokens choose. The yardstick is the model in double precision
-    /// with the same rounding: equal on one token, and as far from the unrounded model over many. (Token by token the
-    /// two part ways there: where the last bit of a float32 sum decides a rounding, the next layers carry it on.)
+    /// with the same rounding: as far from the unrounded model, and equal where no rounding hangs on the last bit of a
+    /// float32 sum. One that does makes 2e-4 on one token: noise of 3e-7 in the reference finds the same one.
     @Test("quantised activations move the logits by what the rounding itself does")
     func quantizedActivations() throws {
         let golden = try GoldenModel("v3-fp8")
         let model = try executor(golden, cache: .float32, quantizes: true)
         let reference = try ReferenceModel(folder: golden.folder, quantizesActivations: true)
+        var closest = Double.infinity
         for (prompt, exact) in zip(golden.prompts, golden.logits) {
             let chunk = SequenceChunk(tokens: prompt, firstPosition: 0, blockTable: [0, 1], logits: .all)
             let found = try model.forward([chunk]).values
             let expected = try reference.logits(prompt).flatMap { $0.map(Float.init) }
             let (moved, due) = (calcDiff(found, exact), calcDiff(expected, exact))
             #expect(moved < 3e-2 && moved > due / 2 && moved < due * 2, "\(prompt.count) tokens: \(moved), due \(due)")
-            if prompt.count == 1 { #expect(calcDiff(found, expected) < 1e-6) }
+            if prompt.count == 1 { #expect(calcDiff(found, expected) < due / 10) }
+            closest = min(closest, calcDiff(found, expected))
         }
+        #expect(closest < 1e-12)
     }
 
     @Test("greedy continuations are identical", arguments: GoldenModel.names)

@@ -7,7 +7,7 @@ enum Floors {
         ["CFathom", "CUCX"],
         ["Platform", "LowPrecision"],
         ["Tensors", "Workers", "Telemetry", "Ranks", "CUDA"],
-        ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelDispatch"],
+        ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelsAVX512", "KernelDispatch"],
         ["DeepGEMM", "FlashMLA", "EPLB"],
         ["Tokenizers", "DeepSeekModel"],
         ["Inference"],
@@ -19,7 +19,8 @@ enum Floors {
     static let sideways: [String: Set<String>] = [
         "KernelsBaseline": ["Kernels"],
         "KernelsAVX2": ["Kernels"],
-        "KernelDispatch": ["Kernels", "KernelsBaseline", "KernelsAVX2"],
+        "KernelsAVX512": ["Kernels"],
+        "KernelDispatch": ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelsAVX512"],
         "fathom": ["Commands"],
     ]
 
@@ -66,7 +67,7 @@ enum Floors {
             let names = list.matches(of: /"(\w+)"/).map { String($0.output.1) }
             result[String(name), default: []].formUnion(names.filter { floor[$0] != nil })
             if products.contains("+ kernelLevels") {
-                result[String(name), default: []].formUnion(["KernelsBaseline", "KernelsAVX2"])
+                result[String(name), default: []].formUnion(["KernelsBaseline", "KernelsAVX2", "KernelsAVX512"])
             }
             owner = String(name)
         }

@@ -139,6 +139,105 @@ static inline void fathom_transpose(void *square) {
 #undef FATHOM_HIGH_PAIRS
 #endif
 
+#if defined(__AVX512BF16__) && defined(__AVX512VBMI__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
+// Instructions on 512 bits that Swift has no spelling for, and shuffles for the reason above.
+typedef float fathom_float16 __attribute__((vector_size(64)));
+typedef uint32_t fathom_word16 __attribute__((vector_size(64)));
+typedef uint32_t fathom_word4 __attribute__((vector_size(16)));
+typedef uint8_t fathom_byte64 __attribute__((vector_size(64)));
+typedef __bf16 fathom_bfloat32 __attribute__((vector_size(64)));
+
+/// sums[i] + a[2i+1]·b[2i+1] + a[2i]·b[2i], two fused steps in this order.
+static inline fathom_float16 fathom_multiply_pairs(fathom_word16 a, fathom_word16 b, fathom_float16 sums) {
+    return __builtin_ia32_dpbf16ps_512(sums, (fathom_bfloat32)a, (fathom_bfloat32)b);
+}
+
+/// The sixteen bytes at `bytes`, four times.
+static inline fathom_word16 fathom_repeat_quarter(const void *bytes) {
+    fathom_word4 q;
+    __builtin_memcpy(&q, bytes, sizeof q);
+    return __builtin_shufflevector(q, q, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+}
+
+/// The four floats at `floats`, each as often as fills a quarter.
+static inline fathom_float16 fathom_spread_quarters(const void *floats) {
+    fathom_float4 q;
+    __builtin_memcpy(&q, floats, sizeof q);
+    return __builtin_shufflevector(q, q, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+}
+
+/// Sixteen bytes from each of four addresses.
+static inline fathom_word16 fathom_gather_quarters(const void *a, const void *b, const void *c, const void *d) {
+    fathom_word4 q[4];
+    __builtin_memcpy(&q[0], a, sizeof q[0]);
+    __builtin_memcpy(&q[1], b, sizeof q[1]);
+    __builtin_memcpy(&q[2], c, sizeof q[2]);
+    __builtin_memcpy(&q[3], d, sizeof q[3]);
+    typedef uint32_t word8 __attribute__((vector_size(32)));
+    word8 low = __builtin_shufflevector(q[0], q[1], 0, 1, 2, 3, 4, 5, 6, 7);
+    word8 high = __builtin_shufflevector(q[2], q[3], 0, 1, 2, 3, 4, 5, 6, 7);
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+// The upper and the lower byte of the bfloat16 number that each E4M3 code without sign stands for; the code of NaN
+// is the number 480.
+#define FATHOM_EIGHT(x) x, x, x, x, x, x, x, x
+#define FATHOM_EVEN 0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70
+#define FATHOM_ODD 0x80, 0x90, 0xA0, 0xB0, 0xC0, 0xD0, 0xE0, 0xF0
+#define FATHOM_UPPER_LOW                                                                                               \
+    {0x00, 0x3B, 0x3B, 0x3B, 0x3C, 0x3C, 0x3C, 0x3C, FATHOM_EIGHT(0x3C), FATHOM_EIGHT(0x3D), FATHOM_EIGHT(0x3D),       \
+     FATHOM_EIGHT(0x3E), FATHOM_EIGHT(0x3E), FATHOM_EIGHT(0x3F), FATHOM_EIGHT(0x3F)}
+#define FATHOM_UPPER_HIGH                                                                                              \
+    {FATHOM_EIGHT(0x40), FATHOM_EIGHT(0x40), FATHOM_EIGHT(0x41), FATHOM_EIGHT(0x41), FATHOM_EIGHT(0x42),               \
+     FATHOM_EIGHT(0x42), FATHOM_EIGHT(0x43), FATHOM_EIGHT(0x43)}
+#define FATHOM_LOWER_LOW                                                                                               \
+    {0x00, 0x00, 0x80, 0xC0, 0x00, 0x20, 0x40, 0x60, FATHOM_ODD, FATHOM_EVEN, FATHOM_ODD, FATHOM_EVEN, FATHOM_ODD,     \
+     FATHOM_EVEN, FATHOM_ODD}
+#define FATHOM_LOWER_HIGH                                                                                              \
+    {FATHOM_EVEN, FATHOM_ODD, FATHOM_EVEN, FATHOM_ODD, FATHOM_EVEN, FATHOM_ODD, FATHOM_EVEN, FATHOM_ODD}
+
+/// Codes 0…7 (or 8…15) of each quarter as bfloat16.
+static inline fathom_word16 fathom_decode_e4m3(fathom_word16 codes, bool upper) {
+    typedef char byte64 __attribute__((vector_size(64)));
+    const fathom_byte64 upper_low = FATHOM_UPPER_LOW, upper_high = FATHOM_UPPER_HIGH;
+    const fathom_byte64 lower_low = FATHOM_LOWER_LOW, lower_high = FATHOM_LOWER_HIGH;
+    byte64 index = (byte64)codes;
+    fathom_byte64 high = (fathom_byte64)__builtin_ia32_vpermi2varqi512((byte64)upper_low, index, (byte64)upper_high);
+    fathom_byte64 low = (fathom_byte64)__builtin_ia32_vpermi2varqi512((byte64)lower_low, index, (byte64)lower_high);
+    high = (fathom_byte64)((fathom_word16)high | (codes & 0x80808080u));
+    return upper ? (fathom_word16)__builtin_shufflevector(
+                       low, high, 8, 72, 9, 73, 10, 74, 11, 75, 12, 76, 13, 77, 14, 78, 15, 79, 24, 88, 25, 89, 26, 90,
+                       27, 91, 28, 92, 29, 93, 30, 94, 31, 95, 40, 104, 41, 105, 42, 106, 43, 107, 44, 108, 45, 109, 46,
+                       110, 47, 111, 56, 120, 57, 121, 58, 122, 59, 123, 60, 124, 61, 125, 62, 126, 63, 127)
+                 : (fathom_word16)__builtin_shufflevector(
+                       low, high, 0, 64, 1, 65, 2, 66, 3, 67, 4, 68, 5, 69, 6, 70, 7, 71, 16, 80, 17, 81, 18, 82, 19,
+                       83, 20, 84, 21, 85, 22, 86, 23, 87, 32, 96, 33, 97, 34, 98, 35, 99, 36, 100, 37, 101, 38, 102,
+                       39, 103, 48, 112, 49, 113, 50, 114, 51, 115, 52, 116, 53, 117, 54, 118, 55, 119);
+}
+#undef FATHOM_EIGHT
+#undef FATHOM_EVEN
+#undef FATHOM_ODD
+#undef FATHOM_UPPER_LOW
+#undef FATHOM_UPPER_HIGH
+#undef FATHOM_LOWER_LOW
+#undef FATHOM_LOWER_HIGH
+
+/// The sums of the quarters of four vectors, each in the order (0+2)+(1+3): those of `a` first.
+static inline fathom_float16 fathom_quarter_sums(fathom_float16 a, fathom_float16 b, fathom_float16 c,
+                                                 fathom_float16 d) {
+#define FATHOM_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define FATHOM_HIGH(a, b) __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+    fathom_float16 ab = FATHOM_LOW(a, b) + FATHOM_HIGH(a, b);
+    fathom_float16 cd = FATHOM_LOW(c, d) + FATHOM_HIGH(c, d);
+#undef FATHOM_LOW
+#undef FATHOM_HIGH
+    fathom_float16 even = __builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+    fathom_float16 odd = __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    fathom_float16 sums = even + odd;
+    return __builtin_shufflevector(sums, sums, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+#endif
+
 /// Whether the processor and the operating system both support AVX2, FMA and F16C.
 /// `cpuid` and `xgetbv` are compiler builtins that Swift does not import.
 static inline bool fathom_cpu_supports_avx2(void) {
@@ -149,11 +248,12 @@ static inline bool fathom_cpu_supports_avx2(void) {
 #endif
 }
 
-/// Whether the processor and the operating system both support AVX-512 F, BW, DQ and VL.
+/// Whether the processor and the operating system both support AVX-512 with F, BW, DQ, VL, BF16 and VBMI.
 static inline bool fathom_cpu_supports_avx512(void) {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return fathom_cpu_supports_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
 #else
     return false;
 #endif

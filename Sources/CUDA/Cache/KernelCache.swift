@@ -88,7 +88,7 @@ public final class KernelCache: Sendable {
         for source: KernelSource
     ) throws(FathomError) -> (binary: KernelBinary, origin: Origin) {
         if let known = state.withLock({ $0.binaries[source] }) { return (known, .memory) }
-        let ingredients = KernelCacheEntry.ingredients(of: source, compiler: compiler.identity)
+        let ingredients = KernelCacheEntry.ingredients(of: source, compiler: compiler.fingerprint)
         let path = path(ingredients: ingredients)
         let stored = Self.contents(of: path).flatMap { KernelCacheEntry.decode($0, ingredients: ingredients) }
         let binary: KernelBinary
@@ -104,7 +104,7 @@ public final class KernelCache: Sendable {
 
     /// The file of `source`, whether it is there or not.
     public func path(for source: KernelSource) -> String {
-        path(ingredients: KernelCacheEntry.ingredients(of: source, compiler: compiler.identity))
+        path(ingredients: KernelCacheEntry.ingredients(of: source, compiler: compiler.fingerprint))
     }
 
     private func path(ingredients: [UInt8]) -> String {

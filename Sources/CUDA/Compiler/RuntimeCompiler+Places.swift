@@ -25,7 +25,7 @@ package enum VirtualEnvironments {
     package static func wheelFolders() -> [String] {
         var roots: [String] = []
         if let active = Machine.environment("VIRTUAL_ENV") { roots.append(active) }
-        for start in [Machine.environment("PWD"), Machine.executablePath.map(FilePaths.parent(of:))] {
+        for start in [Machine.workingFolder, Machine.executablePath.map(FilePaths.parent(of:))] {
             guard var folder = start else { continue }
             for _ in 0..<searchDepth where folder != "/" && folder != "." {
                 roots.append(FilePaths.join(folder, ".venv"))

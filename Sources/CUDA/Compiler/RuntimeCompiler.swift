@@ -10,8 +10,11 @@ public final class RuntimeCompiler: Sendable {
     public let path: String
     /// The compiler's version, such as 12.9.
     public let version: (major: Int, minor: Int)
-    /// What distinguishes this compiler's output from another's: part of the cache's key.
+    /// The compiler as people know it.
     public var identity: String { "nvrtc \(version.major).\(version.minor)" }
+    /// What distinguishes this compiler's output from another's: part of the cache's key. The library does not tell its
+    /// build, so the size of its file stands for it.
+    public let fingerprint: String
 
     private let library: DynamicLibrary
     private let functions: NVRTCFunctions
@@ -36,6 +39,7 @@ public final class RuntimeCompiler: Sendable {
         }
         version = (Int(major), Int(minor))
         path = library.path
+        fingerprint = "nvrtc \(major).\(minor), \((try? FilePaths.byteCount(library.path)) ?? 0) bytes"
         self.library = library
     }
 

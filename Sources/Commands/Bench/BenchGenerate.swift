@@ -14,7 +14,8 @@ struct BenchGenerate: ParsableCommand {
         discussion: """
             Without --model, a random FP8 checkpoint of the configuration is written once into --output, by \
             default under ~/.cache/fathom, and kept. The prefill limit is the operations of the prompt at the \
-            measured multiply-add peak; the decode limit the bytes of one step at the read bandwidth, which is \
+            measured multiply-add peak of floats, which FP8 activations and weights may pass where the processor \
+            multiplies bfloat16 pairs; the decode limit the bytes of one step at the read bandwidth, which is \
             sampled between the steps.
 
             EXAMPLES
@@ -200,8 +201,7 @@ private struct GenerationSpeed: Report {
             Quantity.decimal(decodeLimitTokensPerSecond, places: 1), percent(decodeFraction))
         return """
             \(model), \(threads) threads, \(isa)
-            machine: \(Quantity.decimal(machine.multiplyAddGigaflops, places: 1)) GFLOP/s multiply-add peak, \
-            \(Quantity.decimal(machine.readGigabytesPerSecond, places: 1)) GB/s read bandwidth
+            \(machine.summary)
 
             \(table.text)
             """

@@ -80,9 +80,7 @@ struct GemmBench: ParsableCommand {
             results += try grouped(format, context)
         }
         // What else runs on a shared machine may have left before the end: the better of two looks at the limits.
-        let again = try MachineLimits.measure(on: context)
-        limits.multiplyAddGigaflops = max(limits.multiplyAddGigaflops, again.multiplyAddGigaflops)
-        limits.readGigabytesPerSecond = max(limits.readGigabytesPerSecond, again.readGigabytesPerSecond)
+        limits = limits.better(try MachineLimits.measure(on: context))
         try Output.render(
             GemmSpeed(
                 isa: context.level.rawValue, threads: context.team.threadCount, machine: limits,
@@ -155,6 +153,7 @@ enum GemmOrder: String, ExpressibleByArgument, CaseIterable {
 /// One measurement beside the limits.
 private struct GemmRate: Codable {
     var result: GemmBenchmark
+    /// Of the multiply-add peak, or of that of pairs where these were multiplied.
     var fractionOfPeak: Double
     var fractionOfRead: Double
     /// Of the dense product of as many rows; grouped ones only.
@@ -162,7 +161,8 @@ private struct GemmRate: Codable {
 
     init(_ result: GemmBenchmark, _ limits: MachineLimits, dense: GemmBenchmark? = nil) {
         self.result = result
-        fractionOfPeak = result.gigaflops / limits.multiplyAddGigaflops
+        let pairs = result.multipliesPairs ? limits.pairGigaflops : nil
+        fractionOfPeak = result.gigaflops / (pairs ?? limits.multiplyAddGigaflops)
         fractionOfRead = result.gigabytesPerSecond / limits.readGigabytesPerSecond
         fractionOfDense = dense.map { result.gigaflops / $0.gigaflops }
     }
@@ -177,23 +177,23 @@ private struct GemmSpeed: Report {
 
     var text: String {
         var table = Table([
-            .left, .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .right,
+            .left, .left, .right, .right, .right, .right, .right, .right, .right, .left, .right, .right, .right,
         ])
         table.add(
-            "layout", "format", "m", "n", "k", "groups", "ms", "GFLOP/s", "of peak", "GB/s", "of read", "of dense")
+            "layout", "format", "m", "n", "k", "groups", "ms", "GFLOP/s", "of peak", "", "GB/s", "of read", "of dense")
         for rate in results {
             let result = rate.result
             table.add(
                 result.layout.rawValue, result.formatB.rawValue, "\(result.m)", "\(result.n)", "\(result.k)",
                 "\(result.groups)", Quantity.decimal(result.seconds * 1e3, places: 2),
                 Quantity.decimal(result.gigaflops, places: 1), percent(rate.fractionOfPeak),
+                result.multipliesPairs ? "pairs" : "fma",
                 Quantity.decimal(result.gigabytesPerSecond, places: 1), percent(rate.fractionOfRead),
                 rate.fractionOfDense.map(percent) ?? "")
         }
         return """
             \(threads) threads, \(isa)
-            machine: \(Quantity.decimal(machine.multiplyAddGigaflops, places: 1)) GFLOP/s multiply-add peak, \
-            \(Quantity.decimal(machine.readGigabytesPerSecond, places: 1)) GB/s read bandwidth
+            \(machine.summary)
 
             \(table.text)
             """

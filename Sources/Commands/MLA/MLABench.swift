@@ -90,9 +90,7 @@ struct MLABench: ParsableCommand {
         let listed = sparse ? try measureSparse(context) : []
         let packed = mha ? try measureMHA(context) : []
         // What else runs on a shared machine may have left before the end: the better of two looks at the limits.
-        let again = try MachineLimits.measure(on: context)
-        limits.multiplyAddGigaflops = max(limits.multiplyAddGigaflops, again.multiplyAddGigaflops)
-        limits.readGigabytesPerSecond = max(limits.readGigabytesPerSecond, again.readGigabytesPerSecond)
+        limits = limits.better(try MachineLimits.measure(on: context))
         try Output.render(
             MLASpeed(
                 isa: context.level.rawValue, threads: context.team.threadCount, machine: limits,

@@ -89,8 +89,7 @@ struct MLASpeed: Report {
         }
         return """
             \(threads) threads, \(isa)
-            machine: \(Quantity.decimal(machine.multiplyAddGigaflops, places: 1)) GFLOP/s multiply-add peak, \
-            \(Quantity.decimal(machine.readGigabytesPerSecond, places: 1)) GB/s read bandwidth
+            \(machine.summary)
 
             \(table.text)\(sparseText)\(mhaText)
             """

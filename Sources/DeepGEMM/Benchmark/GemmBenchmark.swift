@@ -26,6 +26,8 @@ public struct GemmBenchmark: Sendable, Codable {
     /// How A and B lie.
     public var orderA: MatrixOperand.Order
     public var orderB: MatrixOperand.Order
+    /// Whether bfloat16 pairs were multiplied, which have a peak of their own.
+    public var multipliesPairs: Bool
     /// Median time of one call.
     public var seconds: Double
     /// Two operations for each multiply-add.
@@ -74,7 +76,10 @@ public struct GemmBenchmark: Sendable, Codable {
         }
         return GemmBenchmark(
             layout: layout, m: m, n: n, k: k, groups: counts.count, formatA: formatA, formatB: formatB,
-            orderA: orderA, orderB: orderB, seconds: times,
+            orderA: orderA, orderB: orderB,
+            multipliesPairs: context.pairKernels != nil && formatA == formatB
+                && [.bfloat16, .float8E4M3].contains(formatA),
+            seconds: times,
             gigaflops: 2 * Double(m) * Double(n) * Double(k) / times / 1e9,
             gigabytesPerSecond: Double(b.byteCount) / times / 1e9)
     }

@@ -22,7 +22,7 @@ public func gemm(
     epilogue: Epilogue = Epilogue(), on context: ComputeContext
 ) throws(FathomError) {
     let problems = try GemmCall(a: a, b: b, c: c, d: d, epilogue: epilogue).plain()
-    GemmDriver(problems, epilogue: epilogue, threadCount: context.team.threadCount).run(on: context)
+    GemmDriver(problems, epilogue: epilogue, for: context).run(on: context)
 }
 
 /// The products of all groups of `groups` in one parallel region; see `GroupLayout` for the shapes.
@@ -37,5 +37,5 @@ public func gemm(
 ) throws(FathomError) {
     let call = GemmCall(a: a, b: b, c: c, d: d, epilogue: epilogue)
     let problems = try call.grouped(groups)
-    GemmDriver(problems, epilogue: epilogue, threadCount: context.team.threadCount).run(on: context)
+    GemmDriver(problems, epilogue: epilogue, for: context).run(on: context)
 }

@@ -37,8 +37,8 @@ struct GemmShape {
     var depth: Int
     var hasGate = false
     var orderB = MatrixOperand.Order.kMajor
-    /// Whether B's codes can be multiplied as they lie; see `OperandSlice`.
-    var allowsDirect = true
+    /// Rows up to which B's codes are multiplied as they lie; 0 if they cannot be.
+    var directRows = linearDirectRows
     /// Multiply-adds that one task should have at least so that every thread of the team is busy to the end.
     var workPerTask = 0
     /// Bytes of a core's second-level cache.
@@ -94,7 +94,7 @@ extension GemmBlocking {
 
     init(_ shape: GemmShape) {
         let share = max(Self.minimumWork, shape.workPerTask)
-        if shape.allowsDirect, shape.rowCount <= linearDirectRows {
+        if shape.rowCount <= shape.directRows {
             self.init(direct: shape, share: share)
         } else {
             self.init(panel: shape, share: share)

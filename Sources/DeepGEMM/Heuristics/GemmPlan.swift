@@ -25,6 +25,8 @@ public struct GemmPlan: Sendable, Codable {
     public var tasks: Int
     /// Where B's scales are applied.
     public var scaleSide: ScaleSide
+    /// Whether pairs of bfloat16 numbers are multiplied instead of floats.
+    public var pairs: Bool
     /// Bytes of a decoded panel of B, of a block of A beside it, and of a task's sums; 0 on the direct path.
     public var panelBytes: Int
     public var rowBlockBytes: Int
@@ -44,18 +46,21 @@ public struct GemmPlan: Sendable, Codable {
         case rows = "a"
         /// They multiply B's numbers while these are decoded.
         case weights = "b"
+        /// They multiply the sums of every 128 elements of K.
+        case sums
     }
 
     /// - Parameters:
     ///   - m: rows of each group.
     ///   - scalesB: the granularity of B's scales; nil for the usual one of the format: 128×128 for FP8, 1×32 for FP4,
     ///     none for the others.
+    ///   - multipliesPairs: whether the processor multiplies bfloat16 pairs; nil for this machine.
     ///   - cacheBytes: a core's second-level cache; nil for this machine's, 1 MiB where it is not known.
     /// - Throws: `usage` for extents outside 0…2²⁰, and for no thread.
     public init(
         m: Int, n: Int, k: Int, groups: Int = 1, formatA: MatrixOperand.Format = .float32,
         formatB: MatrixOperand.Format, orderB: MatrixOperand.Order = .kMajor, scalesB: ScaleGranularity? = nil,
-        gate: Bool = false, threads: Int, cacheBytes: Int? = nil
+        gate: Bool = false, threads: Int, cacheBytes: Int? = nil, multipliesPairs: Bool? = nil
     ) throws(FathomError) {
         for (name, value) in [("m", m), ("n", n), ("k", k), ("groups", groups)]
         where value < 0 || value > 1 << 20 {
@@ -73,7 +78,9 @@ public struct GemmPlan: Sendable, Codable {
             m: m, n: n, k: k, formatA: formatA, formatB: formatB, orderB: orderB, scalesB: granularity)
         let driver = GemmDriver(
             [GemmProblem](repeating: problem, count: max(groups, 1)), epilogue: Epilogue(gate: gate),
-            threadCount: threads, cacheSize: cacheBytes ?? GemmShape.machineCacheSize)
+            threadCount: threads,
+            multipliesPairs: multipliesPairs ?? (InstructionSetLevel.available.last?.pairKernels != nil),
+            cacheSize: cacheBytes ?? GemmShape.machineCacheSize)
         self.cacheBytes = cacheBytes ?? GemmShape.machineCacheSize
         self.m = m
         self.n = n
@@ -85,10 +92,11 @@ public struct GemmPlan: Sendable, Codable {
         self.threads = threads
         blocking = driver.blocking(of: problem)
         tasks = groups == 0 ? 0 : driver.taskCount
-        scaleSide = granularity == nil ? .none : problem.b.isCodeOrdered ? .rows : .weights
+        pairs = driver.isPaired(problem)
+        scaleSide = granularity == nil ? .none : pairs ? .sums : problem.b.isCodeOrdered ? .rows : .weights
         let isPanel = blocking.path == .panel
-        panelBytes = blocking.panelRows * GemmScratch.packedStride * 4
-        rowBlockBytes = blocking.rowBlock * GemmScratch.packedStride * 4
+        panelBytes = blocking.panelRows * (pairs ? pairUnitBytes / pairUnitRows : GemmScratch.packedStride * 4)
+        rowBlockBytes = blocking.rowBlock * (pairs ? pairRowBytes : GemmScratch.packedStride * 4)
         sumBytes = isPanel ? blocking.taskRows * GemmScratch.tileStride * 4 : 0
         operandBytes = groups * ((m * k * formatA.bitCount + n * k * formatB.bitCount) / 8 + m * n * 4)
         intensity = operandBytes > 0 ? Double(groups) * Double(m) * Double(n) * Double(k) / Double(operandBytes) : 0
@@ -99,13 +107,17 @@ public struct GemmPlan: Sendable, Codable {
     private func makeReasons(_ problem: GemmProblem, _ granularity: ScaleGranularity?) -> [String] {
         var reasons: [String] = []
         let rows = problem.rowCount
+        let directRows = pairs ? pairDirectRows : linearDirectRows
+        if pairs {
+            reasons.append("pairs: both operands are bfloat16 numbers, of which the processor multiplies two a lane")
+        }
         if blocking.path == .direct {
             reasons.append(
-                "direct: \(rows) row(s) are at most \(linearDirectRows), so B is read once and decoded in registers; "
+                "direct: \(rows) row(s) are at most \(directRows), so B is read once and decoded in registers; "
                     + "memory is what bounds it")
-        } else if rows > linearDirectRows {
+        } else if rows > directRows {
             reasons.append(
-                "panel: \(rows) rows are more than \(linearDirectRows), so each panel of B is decoded once and used by "
+                "panel: \(rows) rows are more than \(directRows), so each panel of B is decoded once and used by "
                     + "up to \(blocking.taskRows) rows")
         } else if problem.b.order == .mnMajor {
             reasons.append("panel: B is MN-major and is transposed while it is decoded")
@@ -122,6 +134,8 @@ public struct GemmPlan: Sendable, Codable {
         reasons.append("K is summed in chunks of \(blocking.chunk), always: bits depend on K alone")
         switch scaleSide {
         case .none: break
+        case .sums:
+            reasons.append("the scales of both multiply the sums of every \(pairBlock) elements of K")
         case .rows:
             reasons.append(
                 "B's scales cover \(granularity?.rows ?? 1) rows, so they multiply A's packed rows once per such block")

@@ -13,7 +13,7 @@ internal import Workers
 ///     code  = e4m3(x · (1 / scale)), to nearest, ties to even, saturating at ±448
 ///
 /// in float32, so the codes are those of any implementation of that definition. The model's own activation
-/// quantisation (`fakeQuantizeE4M3`, `ActivationQuantization`) divides by the scale instead.
+/// quantisation (`quantizeActivations`, `ActivationQuantization`) divides by the scale instead.
 ///
 /// - A NaN does not enter the maximum and becomes a NaN code; its neighbours are not disturbed.
 /// - A block with an infinity has scale +∞, so that all of it decodes to NaN; with power-of-two scales the scale is

@@ -4,9 +4,27 @@
 ///
 /// The pointers must stay valid until `linear` returns, and outputs of different problems must not overlap.
 public struct LinearProblem {
-    /// A: [rowCount, weight.inputCount] floats, rows `aStride` apart.
+    /// How rows of A are stored.
+    public enum Coding: Sendable, Hashable {
+        /// Floats.
+        case float32
+        /// FP8 E4M3 codes, up to a whole float, and behind them a float32 scale for every `blockColumns` of them;
+        /// see `quantizeActivations`.
+        case float8E4M3(blockColumns: Int)
+
+        /// Floats that a row of `width` numbers takes.
+        public func floatCount(_ width: Int) -> Int {
+            switch self {
+            case .float32: width
+            case .float8E4M3(let blockColumns): ceilDivide(width, 4) + ceilDivide(width, blockColumns)
+            }
+        }
+    }
+
+    /// A: [rowCount, weight.inputCount], rows `aStride` floats apart.
     public var a: UnsafePointer<Float>
     public var aStride: Int
+    public var coding: Coding
     public var rowCount: Int
     public var weight: WeightMatrix
     /// The weight's rows to use; the first of them is a multiple of 4.
@@ -18,11 +36,13 @@ public struct LinearProblem {
     public var accumulates: Bool
 
     public init(
-        a: UnsafePointer<Float>, aStride: Int, rowCount: Int, weight: WeightMatrix, outputs: Range<Int>? = nil,
+        a: UnsafePointer<Float>, aStride: Int, coding: Coding = .float32, rowCount: Int, weight: WeightMatrix,
+        outputs: Range<Int>? = nil,
         out: UnsafeMutablePointer<Float>, outStride: Int, accumulates: Bool = false
     ) {
         self.a = a
         self.aStride = aStride
+        self.coding = coding
         self.rowCount = rowCount
         self.weight = weight
         self.outputs = outputs ?? 0..<weight.outputCount

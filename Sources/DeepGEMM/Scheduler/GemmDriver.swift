@@ -7,12 +7,14 @@ internal import Workers
 /// Runs a group of products in one parallel region: the one driver of this module.
 ///
 /// Each output is the sum of its products in an order that depends on K alone: chunks of `linearChunk` in ascending
-/// order, eight interleaved partial sums inside a chunk. So a row's bits do not depend on the other rows, the
-/// grouping, the number of threads, the blocking or the path that computed it.
+/// order, eight interleaved partial sums inside a chunk, or those of `PairBlockArguments`. So a row's bits do not
+/// depend on the other rows, the grouping, the number of threads, the blocking or the path that computed it.
 struct GemmDriver {
     var problems: [GemmProblem]
     var epilogue = Epilogue()
     private let cacheSize: Int
+    /// Whether the kernels that will run this multiply bfloat16 pairs.
+    private let multipliesPairs: Bool
     /// Multiply-adds that a task should have at least.
     private var workPerTask = 0
     private var blockings: [GemmBlocking] = []
@@ -20,10 +22,11 @@ struct GemmDriver {
     private var taskEnds: [Int] = []
 
     init(
-        _ problems: [GemmProblem], epilogue: Epilogue = Epilogue(), threadCount: Int,
+        _ problems: [GemmProblem], epilogue: Epilogue = Epilogue(), threadCount: Int, multipliesPairs: Bool,
         cacheSize: Int = GemmShape.machineCacheSize
     ) {
         self.cacheSize = cacheSize
+        self.multipliesPairs = multipliesPairs
         self.problems = problems.filter { $0.rowCount > 0 && !$0.outputs.isEmpty }
         self.epilogue = epilogue
         // Units of 2¹⁶ multiply-adds, so that sums of many products do not overflow.
@@ -41,13 +44,28 @@ struct GemmDriver {
         }
     }
 
+    /// As a team and its kernels would take them.
+    init(_ problems: [GemmProblem], epilogue: Epilogue = Epilogue(), for context: ComputeContext) {
+        self.init(
+            problems, epilogue: epilogue, threadCount: context.team.threadCount,
+            multipliesPairs: context.pairKernels != nil)
+    }
+
     /// What a problem's blocking depends on.
     private func shape(of problem: GemmProblem) -> GemmShape {
         GemmShape(
             rowCount: problem.rowCount, columnCount: epilogue.columnCount(outputs: problem.outputs.count),
             depth: problem.depth * problem.segmentCount, hasGate: epilogue.gate,
-            orderB: problem.b.order, allowsDirect: Self.allowsDirect(problem), workPerTask: workPerTask,
-            cacheSize: cacheSize)
+            orderB: problem.b.order, directRows: directRows(problem), workPerTask: workPerTask, cacheSize: cacheSize)
+    }
+
+    /// Whether a problem is multiplied in pairs.
+    func isPaired(_ problem: GemmProblem) -> Bool { multipliesPairs && problem.isPaired }
+
+    /// Rows of A up to which B is multiplied as it lies; 0 if it cannot.
+    private func directRows(_ problem: GemmProblem) -> Int {
+        guard isPaired(problem) else { return Self.allowsDirect(problem) ? linearDirectRows : 0 }
+        return problem.b.order == .kMajor && problem.hasWideScales ? pairDirectRows : 0
     }
 
     /// Whether B can be multiplied as it lies, and its scales and A's packed rows fit the scratch memory.
@@ -93,12 +111,12 @@ struct GemmDriver {
         context.team.run(taskCount: ceilDivide(count, bundle)) { index, worker in
             let scratch = context.scratch(of: worker)
             for task in index * bundle..<min((index + 1) * bundle, count) {
-                run(task, context.kernels, scratch)
+                run(task, context, scratch)
             }
         }
     }
 
-    private func run(_ task: Int, _ kernels: KernelTable, _ scratch: UnsafeMutablePointer<Float>) {
+    private func run(_ task: Int, _ context: ComputeContext, _ scratch: UnsafeMutablePointer<Float>) {
         // The first problem whose tasks end behind this one.
         var low = 0
         var high = taskEnds.count - 1
@@ -112,12 +130,14 @@ struct GemmDriver {
         let problem = problems[low]
         let columnCount = epilogue.columnCount(outputs: problem.outputs.count)
         let tile = GemmTile(
-            problem: problem, epilogue: epilogue, kernels: kernels,
+            problem: problem, epilogue: epilogue, kernels: context.kernels,
             rows: row * blocking.taskRows..<min((row + 1) * blocking.taskRows, problem.rowCount),
             columns: column * blocking.taskColumns..<min((column + 1) * blocking.taskColumns, columnCount))
-        switch blocking.path {
-        case .direct: tile.runDirect(scratch)
-        case .panel: tile.runPanels(blocking, scratch)
+        switch (blocking.path, isPaired(problem) ? context.pairKernels : nil) {
+        case (.direct, let pairs?): tile.runPairDirect(pairs, scratch)
+        case (.panel, let pairs?): tile.runPairPanels(blocking, pairs, scratch)
+        case (.direct, nil): tile.runDirect(scratch)
+        case (.panel, nil): tile.runPanels(blocking, scratch)
         }
     }
 }

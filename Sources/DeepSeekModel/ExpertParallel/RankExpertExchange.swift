@@ -85,7 +85,7 @@ final class RankExpertExchange: ExpertExchange, @unchecked Sendable {
     // MARK: Out
 
     func dispatch(
-        layer: Int, rows: UnsafeMutablePointer<Float>, choices: [[Router.Choice]]
+        layer: Int, rows: LayerInput, choices: [[Router.Choice]]
     ) throws(FathomError) -> ExpertRows {
         call += 1
         self.choices = choices
@@ -102,13 +102,15 @@ final class RankExpertExchange: ExpertExchange, @unchecked Sendable {
             entries[source] = try readEntries(from: source)
         }
         received = ReceivedPlan(entries)
-        return ExpertRows(groups: received.groups, rows: try gather())
+        return ExpertRows(groups: received.groups, rows: try gather(like: rows))
     }
 
     /// The other members, beginning behind this rank, so that not all write to the same one first.
     private var others: [Int] { members.filter { $0 > rank } + members.filter { $0 < rank } }
 
-    private func send(_ message: DispatchPlan.Message, rows: UnsafeMutablePointer<Float>, to target: Int) {
+    private func send(_ message: DispatchPlan.Message, rows: LayerInput, to target: Int) {
+        let rowByteCount = rows.stride * 4
+        precondition(rowByteCount <= layout.rowByteCount, "a coded row takes no more than its floats")
         // Tokens side by side travel together.
         var first = 0
         while first < message.tokens.count {
@@ -116,9 +118,8 @@ final class RankExpertExchange: ExpertExchange, @unchecked Sendable {
             while end < message.tokens.count, message.tokens[end] == message.tokens[end - 1] + 1 { end += 1 }
             region.put(
                 UnsafeRawBufferPointer(
-                    start: rows + message.tokens[first] * layout.hiddenSize,
-                    count: (end - first) * layout.rowByteCount),
-                to: target, at: layout.rows(from: rank) + first * layout.rowByteCount)
+                    start: rows.from(row: message.tokens[first]).rows, count: (end - first) * rowByteCount),
+                to: target, at: layout.rows(from: rank) + first * rowByteCount)
             first = end
         }
         message.entries.withUnsafeBytes { region.put($0, to: target, at: layout.entries(from: rank)) }
@@ -143,15 +144,15 @@ final class RankExpertExchange: ExpertExchange, @unchecked Sendable {
     }
 
     /// The received rows side by side, by expert.
-    private func gather() throws(FathomError) -> UnsafeMutablePointer<Float> {
-        let count = received.rows.count * layout.hiddenSize
+    private func gather(like rows: LayerInput) throws(FathomError) -> LayerInput {
+        let count = received.rows.count * rows.stride
         if grouped.count < count { grouped = try AlignedBuffer(count: count, purpose: "experts' rows") }
         for (index, row) in received.rows.enumerated() {
-            let source = region.local + layout.rows(from: row.source) + Int(row.entry.row) * layout.rowByteCount
-            UnsafeMutableRawPointer(grouped.baseAddress + index * layout.hiddenSize)
-                .copyMemory(from: source, byteCount: layout.rowByteCount)
+            let source = region.local + layout.rows(from: row.source) + Int(row.entry.row) * rows.stride * 4
+            UnsafeMutableRawPointer(grouped.baseAddress + index * rows.stride)
+                .copyMemory(from: source, byteCount: rows.stride * 4)
         }
-        return grouped.baseAddress
+        return LayerInput(grouped.baseAddress, width: rows.width, coding: rows.coding)
     }
 
     // MARK: Back

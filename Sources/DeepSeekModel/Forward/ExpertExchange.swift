@@ -6,8 +6,8 @@ internal import Platform
 struct ExpertRows {
     /// Experts and their rows, each at least one.
     var groups: [ExpertPlan.Group]
-    /// [rows, hidden], dense.
-    var rows: UnsafeMutablePointer<Float>
+    /// The rows of all groups, side by side.
+    var rows: LayerInput
     /// For each token, where the outputs of its choices will be. Empty where an exchange knows it.
     var places: [[ExpertPlan.Place]] = []
 }
@@ -15,8 +15,8 @@ struct ExpertRows {
 /// Where the experts of a layer are when they are spread over ranks: takes rows there, and brings the outputs back.
 ///
 /// In each step every rank makes the same calls in the same order: for each layer with experts `slabCount` times
-/// `dispatch`, then `combine`, with or without tokens of its own. Rows and outputs travel as float32, so that a token's
-/// bits are those of one process.
+/// `dispatch`, then `combine`, with or without tokens of its own. Rows travel as the experts take them, floats or codes
+/// with their scales, and outputs as float32, so that a token's bits are those of one process.
 protocol ExpertExchange: AnyObject, Sendable {
     /// Tokens of one call at most; the same on all ranks.
     var slabTokens: Int { get }
@@ -27,12 +27,12 @@ protocol ExpertExchange: AnyObject, Sendable {
     ///
     /// - Parameters:
     ///   - layer: the layer's index in the model.
-    ///   - rows: [choices.count, hidden], dense.
+    ///   - rows: of as many tokens as `choices`.
     ///   - choices: of each token, experts ascending.
     /// - Returns: what the ranks sent here, by expert, then by source rank and token; valid until `combine`.
     /// - Throws: `unavailable` naming a rank that is lost or did not come in time.
     func dispatch(
-        layer: Int, rows: UnsafeMutablePointer<Float>, choices: [[Router.Choice]]
+        layer: Int, rows: LayerInput, choices: [[Router.Choice]]
     ) throws(FathomError) -> ExpertRows
 
     /// Sends the outputs of the received rows back to where the rows came from.

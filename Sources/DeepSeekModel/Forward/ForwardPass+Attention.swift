@@ -39,7 +39,7 @@ extension ForwardPass {
 
     /// Queries [tokens, heads, nope + rope], rotated.
     private func queries(
-        _ attention: AttentionWeights, input: UnsafeMutablePointer<Float>, tables: UnsafePointer<Float>
+        _ attention: AttentionWeights, input: LayerInput, tables: UnsafePointer<Float>
     ) throws(FathomError) -> UnsafeMutablePointer<Float> {
         let queries: UnsafeMutablePointer<Float>
         switch attention.query {
@@ -63,7 +63,7 @@ extension ForwardPass {
 
     /// Computes the tokens' latents and rotated keys and stores them.
     private func writeCache(
-        _ attention: AttentionWeights, _ cache: LatentCacheLayer, input: UnsafeMutablePointer<Float>,
+        _ attention: AttentionWeights, _ cache: LatentCacheLayer, input: LayerInput,
         tables: UnsafePointer<Float>
     ) throws(FathomError) {
         let c = configuration

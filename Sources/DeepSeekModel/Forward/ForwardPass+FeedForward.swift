@@ -45,7 +45,7 @@ extension ForwardPass {
     ///
     /// Inputs are already rounded where the weights want it. Returns each one's [rows, hidden].
     private func mlp(
-        _ groups: [(weights: MLPWeights, input: UnsafeMutablePointer<Float>, rows: Int)]
+        _ groups: [(weights: MLPWeights, input: LayerInput, rows: Int)]
     ) throws(FathomError) -> [UnsafeMutablePointer<Float>] {
         var gates: [UnsafeMutablePointer<Float>] = []
         var ups: [UnsafeMutablePointer<Float>] = []
@@ -60,37 +60,40 @@ extension ForwardPass {
             ups.append(up)
         }
         linear(problems, on: context)
-        activate(groups.map { ($0.weights, $0.rows) }, gates: gates, ups: ups)
+        let activated = try activate(groups.map { ($0.weights, $0.rows) }, gates: gates, ups: ups)
         var outputs: [UnsafeMutablePointer<Float>] = []
         problems = []
-        for (group, gate) in zip(groups, gates) {
+        for (group, input) in zip(groups, activated) {
             let output = try arena.take(group.rows * hiddenSize)
-            problems.append(problem(gate, rows: group.rows, group.weights.down, out: output))
+            problems.append(problem(input, rows: group.rows, group.weights.down, out: output))
             outputs.append(output)
         }
         linear(problems, on: context)
         return outputs
     }
 
-    /// gate = silu(gate) · up for every row, rounded for the down-projection where it wants it.
+    /// gate = silu(gate) · up for every row, and what the down-projection wants of it.
     private func activate(
         _ groups: [(weights: MLPWeights, rows: Int)], gates: [UnsafeMutablePointer<Float>],
         ups: [UnsafeMutablePointer<Float>]
-    ) {
+    ) throws(FathomError) -> [LayerInput] {
+        var inputs: [LayerInput] = []
+        for (group, gate) in zip(groups, gates) {
+            let width = group.weights.down.matrix.inputCount
+            let coding = coding(for: group.weights.down)
+            let rows = coding == .float32 ? gate : try arena.take(group.rows * coding.floatCount(width))
+            inputs.append(LayerInput(rows, width: width, coding: coding))
+        }
         let rows = groups.indices.flatMap { group in (0..<groups[group].rows).map { (group: group, row: $0) } }
         let kernels = context.kernels
-        let quantization = quantizesActivations ? configuration.quantization : nil
-        context.team.run(taskCount: rows.count) { task, _ in
+        context.team.run(taskCount: rows.count) { [inputs] task, _ in
             let (group, row) = rows[task]
-            let down = groups[group].weights.down
-            let width = down.matrix.inputCount
+            let width = inputs[group].width
             let gate = gates[group] + row * width
             kernels.siluMultiply(gate, ups[group] + row * width, width)
-            if let quantization, down.isFP8 {
-                kernels.fakeQuantizeE4M3(
-                    gate, gate, width, quantization.blockColumns, quantization.powerOfTwoScales)
-            }
+            quantize(gate, into: inputs[group], row: row)
         }
+        return inputs
     }
 
     /// hidden += Σ weight · expert(normed) + shared(normed) for a slab of tokens.
@@ -111,7 +114,7 @@ extension ForwardPass {
             let shared = rows > 0 ? layer.shared : nil
             try StoredWeight.check(active.flatMap(\.all) + (shared?.all ?? []), on: context)
             var groups = zip(active, received.groups).map { weights, group in
-                (weights, received.rows + group.rows.lowerBound * hiddenSize, group.rows.count)
+                (weights, received.rows.from(row: group.rows.lowerBound), group.rows.count)
             }
             if let shared {
                 groups.append((shared, try activations(normed, rows: rows, width: hiddenSize, for: shared.gate), rows))
@@ -129,12 +132,11 @@ extension ForwardPass {
     }
 
     /// The rows of each expert side by side.
-    private func gather(
-        _ plan: ExpertPlan, _ input: UnsafeMutablePointer<Float>
-    ) throws(FathomError) -> ExpertRows {
-        let gathered = try arena.take(plan.tokens.count * hiddenSize)
+    private func gather(_ plan: ExpertPlan, _ input: LayerInput) throws(FathomError) -> ExpertRows {
+        let gathered = LayerInput(
+            try arena.take(plan.tokens.count * input.stride), width: hiddenSize, coding: input.coding)
         context.team.run(taskCount: plan.tokens.count) { row, _ in
-            (gathered + row * hiddenSize).update(from: input + plan.tokens[row] * hiddenSize, count: hiddenSize)
+            gathered.from(row: row).rows.update(from: input.from(row: plan.tokens[row]).rows, count: input.stride)
         }
         return ExpertRows(groups: plan.groups, rows: gathered, places: plan.places)
     }
@@ -144,7 +146,7 @@ extension ForwardPass {
         _ layer: ExpertWeights, _ normed: UnsafeMutablePointer<Float>, rows: Int
     ) throws(FathomError) -> [[Router.Choice]] {
         try StoredWeight.check([layer.router], on: context)
-        let scores = try project(normed, rows: rows, by: layer.router)
+        let scores = try project(LayerInput(normed, width: hiddenSize), rows: rows, by: layer.router)
         let bias = layer.routerBias.map { UnsafePointer($0.baseAddress) }
         let count = layer.experts.count
         return (0..<rows).map { row in

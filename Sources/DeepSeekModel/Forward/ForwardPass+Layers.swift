@@ -22,23 +22,37 @@ extension ForwardPass {
         }
     }
 
-    /// `x` as a linear layer with this weight wants it: rounded to FP8 for FP8 weights, otherwise itself.
+    /// How a linear layer with this weight wants its input: in FP8 for FP8 weights.
+    func coding(for weight: StoredWeight) -> LinearProblem.Coding {
+        guard quantizesActivations, weight.isFP8, let quantization = configuration.quantization else {
+            return .float32
+        }
+        return .float8E4M3(blockColumns: quantization.blockColumns)
+    }
+
+    /// `x` as a linear layer with this weight wants it.
     func activations(
         _ x: UnsafeMutablePointer<Float>, rows: Int, width: Int, for weight: StoredWeight
-    ) throws(FathomError) -> UnsafeMutablePointer<Float> {
-        guard quantizesActivations, weight.isFP8, let quantization = configuration.quantization else { return x }
-        let out = try arena.take(rows * width)
-        let kernels = context.kernels
-        context.team.run(taskCount: rows) { row, _ in
-            kernels.fakeQuantizeE4M3(
-                x + row * width, out + row * width, width, quantization.blockColumns, quantization.powerOfTwoScales)
-        }
+    ) throws(FathomError) -> LayerInput {
+        let coding = coding(for: weight)
+        guard coding != .float32 else { return LayerInput(x, width: width) }
+        let out = LayerInput(try arena.take(rows * coding.floatCount(width)), width: width, coding: coding)
+        context.team.run(taskCount: rows) { row, _ in quantize(x + row * width, into: out, row: row) }
         return out
+    }
+
+    /// Quantises a row.
+    func quantize(_ x: UnsafePointer<Float>, into out: LayerInput, row: Int) {
+        guard case .float8E4M3(let blockColumns) = out.coding else { return }
+        quantizeActivations(
+            x, width: out.width, blockColumns: blockColumns,
+            powerOfTwoScales: configuration.quantization?.powerOfTwoScales == true, into: out.from(row: row).rows,
+            on: context)
     }
 
     /// The product of all rows with one weight, in fresh memory.
     func project(
-        _ x: UnsafeMutablePointer<Float>, rows: Int, by weight: StoredWeight
+        _ x: LayerInput, rows: Int, by weight: StoredWeight
     ) throws(FathomError) -> UnsafeMutablePointer<Float> {
         let width = weight.matrix.outputCount
         let out = try arena.take(rows * width)
@@ -48,10 +62,10 @@ extension ForwardPass {
 
     /// Dense rows times one weight.
     func problem(
-        _ x: UnsafeMutablePointer<Float>, rows: Int, _ weight: StoredWeight, out: UnsafeMutablePointer<Float>
+        _ x: LayerInput, rows: Int, _ weight: StoredWeight, out: UnsafeMutablePointer<Float>
     ) -> LinearProblem {
         LinearProblem(
-            a: x, aStride: weight.matrix.inputCount, rowCount: rows, weight: weight.matrix, out: out,
+            a: x.rows, aStride: x.stride, coding: x.coding, rowCount: rows, weight: weight.matrix, out: out,
             outStride: weight.matrix.outputCount)
     }
 

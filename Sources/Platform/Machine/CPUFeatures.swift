@@ -6,7 +6,7 @@ import CFathom
 public struct CPUFeatures: Sendable, Equatable {
     /// AVX2 with FMA and F16C, usable under this operating system.
     public let hasAVX2: Bool
-    /// AVX-512 F, BW, DQ and VL, usable under this operating system.
+    /// AVX-512 F, BW, DQ, VL, BF16 and VBMI with AVX2, FMA and F16C, usable under this operating system.
     public let hasAVX512: Bool
     /// The processor's name, for instance `AMD EPYC 7B13`; the architecture's where the system does not tell.
     public let brand: String

@@ -15,6 +15,13 @@ extension Machine {
         getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
     }
 
+    /// The folder that relative paths start from; nil where it has gone.
+    public static var workingFolder: String? {
+        guard let path = getcwd(nil, 0) else { return nil }
+        defer { free(path) }
+        return String(cString: path)
+    }
+
     /// The path of the running program; nil where the system does not tell.
     public static var executablePath: String? {
         #if os(Linux)

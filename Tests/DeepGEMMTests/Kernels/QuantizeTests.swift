@@ -21,16 +21,30 @@ struct QuantizeTests {
         return out
     }
 
+    /// Codes times scales of `quantizeE4M3` for activations, which writes nothing else.
+    private func quantized(
+        _ x: [Float], block: Int, powerOfTwoScales: Bool, _ level: InstructionSetLevel
+    ) -> (values: [Float], codes: [Float8E4M3], scales: [Float]) {
+        let input = GuardedBuffer(x)
+        let codes = GuardedBuffer<UInt8>(count: x.count, repeating: 0xEE)
+        let scales = GuardedBuffer(poisoned: (x.count + block - 1) / block)
+        var arguments = QuantizeArguments(
+            source: input.start, sourceStride: 0, rowCount: 1, columnCount: x.count, blockColumns: block,
+            powerOfTwoScales: powerOfTwoScales, areActivations: true, codes: codes.start, codeStride: 0,
+            scales: scales.start)
+        level.kernels.quantizeE4M3Float32(&arguments)
+        #expect(codes.isIntact && scales.isIntact && input.isIntact)
+        let numbers = codes.values.map { Float8E4M3(bitPattern: $0) }
+        let values = numbers.enumerated().map { Float($0.element) * scales.start[$0.offset / block] }
+        return (values, numbers, scales.values)
+    }
+
     private func expectReference(
         _ x: [Float], block: Int, powerOfTwoScales: Bool, _ level: InstructionSetLevel, _ what: String
     ) {
-        let input = GuardedBuffer(x)
-        let out = GuardedBuffer(poisoned: x.count)
-        level.kernels.fakeQuantizeE4M3(input.start, out.start, x.count, block, powerOfTwoScales)
+        let found = quantized(x, block: block, powerOfTwoScales: powerOfTwoScales, level).values
         let expected = reference(x, block: block, powerOfTwoScales: powerOfTwoScales)
-        expectSameBits(out.values, expected, "\(what), block \(block), \(x.count) numbers")
-        level.kernels.fakeQuantizeE4M3(input.start, input.start, x.count, block, powerOfTwoScales)
-        expectSameBits(input.values, expected, "\(what) in place")
+        expectSameBits(found, expected, "\(what), block \(block), \(x.count) numbers")
     }
 
     @Test(
@@ -74,20 +88,29 @@ struct QuantizeTests {
         }
     }
 
-    @Test("A NaN stays in its place and does not enter the scale", arguments: InstructionSetLevel.available)
+    @Test(
+        "A NaN does not enter the other numbers' scale, and makes the block's scale NaN",
+        arguments: InstructionSetLevel.available)
     func notANumber(level: InstructionSetLevel) {
         var random = RandomNumbers(seed: 18)
         var x = random.normals(140)
         let places = [0, 5, 77, 139]
         for place in places { x[place] = .nan }
-        let input = GuardedBuffer(x)
-        let out = GuardedBuffer(poisoned: x.count)
-        level.kernels.fakeQuantizeE4M3(input.start, out.start, x.count, 128, false)
-        let expected = reference(x, block: 128, powerOfTwoScales: false)
-        for index in x.indices {
-            #expect(
-                places.contains(index)
-                    ? out.start[index].isNaN : out.start[index].bitPattern == expected[index].bitPattern)
+        x[60] = .infinity
+        let found = quantized(x, block: 8, powerOfTwoScales: false, level)
+        let finite = x.map { $0.isFinite ? $0 : 0 }
+        let expected = quantized(finite, block: 8, powerOfTwoScales: false, level)
+        for block in found.scales.indices {
+            let isTainted = x[block * 8..<min(block * 8 + 8, x.count)].contains { !$0.isFinite }
+            #expect(isTainted == found.scales[block].isNaN, "block \(block)")
+            guard !isTainted else { continue }
+            #expect(found.scales[block] == expected.scales[block])
+        }
+        for place in places {
+            #expect(Float(found.codes[place]).isNaN)
+            for index in place / 8 * 8..<min(place / 8 * 8 + 8, x.count) where !places.contains(index) {
+                #expect(found.codes[index] == expected.codes[index])
+            }
         }
     }
 
@@ -98,9 +121,8 @@ struct QuantizeTests {
         for level in InstructionSetLevel.available {
             for start in stride(from: 0, to: finite.count, by: 127) {
                 let x = [448] + finite[start..<min(start + 127, finite.count)]
-                let input = GuardedBuffer(x)
-                level.kernels.fakeQuantizeE4M3(input.start, input.start, x.count, 128, false)
-                expectSameBits(input.values, x.map { Float(Float8E4M3($0)) }, "\(level) from \(start)")
+                let found = quantized(x, block: 128, powerOfTwoScales: false, level).values
+                expectSameBits(found, x.map { Float(Float8E4M3($0)) }, "\(level) from \(start)")
             }
         }
     }

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+
+internal import KernelDispatch
+internal import Kernels
+
+// SAFETY: In this file pointers are to scratch memory of the worker that runs the task, divided as `GemmScratch` says,
+// and to the rows and columns of D that this task alone writes.
+
+extension GemmProblem {
+    /// Whether the product is one of bfloat16 pairs, where the processor has such: both operands bfloat16 without
+    /// scales, or both FP8 with scales for whole blocks of `pairBlock` elements of K. FP8 codes are bfloat16 numbers.
+    var isPaired: Bool {
+        switch (a.format, b.format) {
+        case (.bfloat16, .bfloat16): a.scales == nil && b.scales == nil
+        case (.float8E4M3, .float8E4M3): hasPairedScales(a) && hasPairedScales(b)
+        default: false
+        }
+    }
+
+    private func hasPairedScales(_ operand: OperandSlice) -> Bool {
+        guard let width = operand.scales?.granularity.columns else { return true }
+        return width % pairBlock == 0 || width >= depth
+    }
+
+    /// Whether the scales of B are the same for eight of its rows at least, or it has none.
+    var hasWideScales: Bool { b.scales.map { $0.granularity.rows % 8 == 0 } ?? true }
+}
+
+/// Products of bfloat16 pairs; `PairBlockArguments` defines the sum.
+extension GemmTile {
+    /// Blocks of K in a chunk.
+    private static var chunkBlocks: Int { linearChunk / pairBlock }
+
+    // MARK: Panels
+
+    /// As `runPanels`, with pairs instead of floats.
+    func runPairPanels(_ blocking: GemmBlocking, _ pairs: PairKernels, _ scratch: UnsafeMutablePointer<Float>) {
+        let panel = scratch
+        let staging = panel + GemmScratch.panelRows * GemmScratch.packedStride
+        let table = staging + GemmScratch.rowBlock * GemmScratch.packedStride
+        let line = table + GemmScratch.tableCount
+        let packed = line + GemmScratch.lineCount
+        let sums = packed + GemmScratch.taskRows * GemmScratch.packedStride
+        let scales = PairScales(table)
+        start(sums, stride: GemmScratch.tileStride)
+        for segment in 0..<problem.segmentCount {
+            for from in Swift.stride(from: 0, to: problem.depth, by: linearChunk) {
+                let depth = from..<min(from + linearChunk, problem.depth)
+                packPairRows(
+                    depth, segment, into: UnsafeMutableRawPointer(packed), stride: pairRowBytes, staging: staging,
+                    pairs)
+                gather(problem.a.scales, problem.a.firstRow, rows, depth, segment, into: scales.a)
+                for side in sides {
+                    var first = side.outputs.lowerBound
+                    while first < side.outputs.upperBound {
+                        let last = min(first + blocking.panelRows, endOfScales(from: first, side.outputs))
+                        packPairUnits(
+                            first..<last, depth, segment, into: UnsafeMutableRawPointer(panel), staging: staging, pairs)
+                        // Behind the last panel the next chunk begins again with the first.
+                        let isLast = last == side.outputs.upperBound
+                        let next = problem.b.address(
+                            row: isLast ? side.outputs.lowerBound : last,
+                            k: isLast ? depth.upperBound : depth.lowerBound, segment: segment)
+                        multiplyPairs(
+                            first..<last, depth, segment, blocking, a: packed, b: panel, scales,
+                            out: sums + (side.column + first - side.outputs.lowerBound), next: next, pairs)
+                        first = last
+                    }
+                }
+            }
+        }
+        finish(sums, stride: GemmScratch.tileStride, line: line)
+    }
+
+    /// Where a task's scales lie in the table.
+    private struct PairScales {
+        /// [rows, blocks] of A, and times those of B.
+        let a: UnsafeMutablePointer<Float>
+        let products: UnsafeMutablePointer<Float>
+        /// [panel rows, blocks] of B, and the other way round.
+        let b: UnsafeMutablePointer<Float>
+        let columns: UnsafeMutablePointer<Float>
+
+        init(_ table: UnsafeMutablePointer<Float>) {
+            a = table
+            products = a + GemmScratch.taskRows * chunkBlocks
+            b = products + GemmScratch.taskRows * chunkBlocks
+            columns = b + GemmScratch.panelRows * chunkBlocks
+        }
+    }
+
+    /// The end of B's rows from `first` on that share scales, if these are wide.
+    private func endOfScales(from first: Int, _ outputs: Range<Int>) -> Int {
+        guard problem.hasWideScales, let rows = problem.b.scales?.granularity.rows else { return outputs.upperBound }
+        return min(outputs.upperBound, (first / rows + 1) * rows)
+    }
+
+    private func multiplyPairs(
+        _ outputs: Range<Int>, _ depth: Range<Int>, _ segment: Int, _ blocking: GemmBlocking,
+        a: UnsafeMutablePointer<Float>, b: UnsafeMutablePointer<Float>, _ scales: PairScales,
+        out: UnsafeMutablePointer<Float>, next: UnsafeRawPointer, _ pairs: PairKernels
+    ) {
+        let blocks = ceilDivide(depth.count, pairBlock)
+        var arguments = PairBlockArguments(
+            a: UnsafeRawPointer(a), rowCount: 0, b: UnsafeRawPointer(b), outputCount: outputs.count,
+            count: depth.count, rowScales: UnsafePointer(scales.products), rowScaleStride: blocks, columnScales: nil,
+            columnScaleStride: GemmScratch.panelRows, out: out, outStride: GemmScratch.tileStride, ahead: nil,
+            aheadStride: problem.b.stride, aheadByteCount: problem.b.format == .bfloat16 ? 2 : 1)
+        if problem.hasWideScales {
+            gather(problem.b.scales, 0, outputs.lowerBound..<outputs.lowerBound + 1, depth, segment, into: scales.b)
+            multiply(scales.a, by: scales.b, blocks: blocks, into: scales.products)
+        } else {
+            gather(problem.b.scales, 0, outputs, depth, segment, into: scales.b)
+            for block in 0..<blocks {
+                for column in 0..<outputs.count {
+                    scales.columns[block * GemmScratch.panelRows + column] = scales.b[column * blocks + block]
+                }
+            }
+            arguments.rowScales = UnsafePointer(scales.a)
+            arguments.columnScales = UnsafePointer(scales.columns)
+        }
+        for row in Swift.stride(from: 0, to: rows.count, by: blocking.rowBlock) {
+            arguments.rowCount = min(blocking.rowBlock, rows.count - row)
+            arguments.ahead = row == 0 && problem.b.order == .kMajor ? next : nil
+            pairs.product(&arguments)
+            arguments.a += arguments.rowCount * pairRowBytes
+            arguments.rowScales += arguments.rowCount * blocks
+            arguments.out += arguments.rowCount * GemmScratch.tileStride
+        }
+    }
+
+    // MARK: Few rows
+
+    /// Multiplies few rows straight with B's codes.
+    func runPairDirect(_ pairs: PairKernels, _ scratch: UnsafeMutablePointer<Float>) {
+        let packed = scratch + linearScratchCount
+        let line = packed + GemmScratch.directPackedCount
+        let table = line + GemmScratch.lineCount
+        let sums = table + GemmScratch.directTableCount
+        start(sums, stride: GemmScratch.directColumns)
+        // What the packed rows have room for, in whole chunks.
+        let step = 2 * GemmScratch.directPackedCount / rows.count / linearChunk * linearChunk
+        for segment in 0..<problem.segmentCount {
+            for from in Swift.stride(from: 0, to: problem.depth, by: step) {
+                let depth = from..<min(from + step, problem.depth)
+                let stride = ceilDivide(depth.count, 64) * 128
+                packPairRows(
+                    depth, segment, into: UnsafeMutableRawPointer(packed), stride: stride, staging: scratch, pairs)
+                let blocks = ceilDivide(depth.count, pairBlock)
+                let products = table + rows.count * blocks
+                let scalesOfB = products + rows.count * blocks
+                gather(problem.a.scales, problem.a.firstRow, rows, depth, segment, into: table)
+                for side in sides {
+                    var first = side.outputs.lowerBound
+                    while first < side.outputs.upperBound {
+                        let end = endOfScales(from: first, side.outputs)
+                        gather(problem.b.scales, 0, first..<first + 1, depth, segment, into: scalesOfB)
+                        multiply(table, by: scalesOfB, blocks: blocks, into: products)
+                        var arguments = PairLinearArguments(
+                            a: UnsafeRawPointer(packed), aStride: stride, rowCount: rows.count,
+                            w: problem.b.address(row: first, k: depth.lowerBound, segment: segment),
+                            wStride: problem.b.stride, outputCount: end - first, count: depth.count,
+                            scales: UnsafePointer(products), scaleStride: blocks,
+                            out: sums + (side.column + first - side.outputs.lowerBound),
+                            outStride: GemmScratch.directColumns)
+                        if problem.b.format == .float8E4M3 {
+                            pairs.linearFloat8E4M3(&arguments)
+                        } else {
+                            pairs.linearBFloat16(&arguments)
+                        }
+                        first = end
+                    }
+                }
+            }
+        }
+        finish(sums, stride: GemmScratch.directColumns, line: line)
+    }
+
+    // MARK: Packing
+
+    /// The scales of some rows for every block of `pairBlock` elements, row by row; 1 without scales.
+    private func gather(
+        _ scales: ScaleSlice?, _ firstRow: Int, _ rows: Range<Int>, _ depth: Range<Int>, _ segment: Int,
+        into out: UnsafeMutablePointer<Float>
+    ) {
+        let blocks = ceilDivide(depth.count, pairBlock)
+        guard let scales else {
+            out.update(repeating: 1, count: rows.count * blocks)
+            return
+        }
+        let width = scales.granularity.columns
+        let stored = depth.lowerBound / width..<ceilDivide(depth.upperBound, width)
+        scales.gather(
+            rows: firstRow + rows.lowerBound..<firstRow + rows.upperBound, blocks: stored, segment: segment, into: out)
+        guard stored.count < blocks else { return }
+        // Wide blocks: from the last to the first, so that none is overwritten before it is read.
+        for row in (0..<rows.count).reversed() {
+            for block in (0..<blocks).reversed() {
+                let index = (depth.lowerBound + block * pairBlock) / width - stored.lowerBound
+                out[row * blocks + block] = out[row * stored.count + index]
+            }
+        }
+    }
+
+    /// Every row of A's scales times one of B's.
+    private func multiply(
+        _ a: UnsafeMutablePointer<Float>, by b: UnsafeMutablePointer<Float>, blocks: Int,
+        into out: UnsafeMutablePointer<Float>
+    ) {
+        for row in 0..<rows.count {
+            for block in 0..<blocks { out[row * blocks + block] = a[row * blocks + block] * b[block] }
+        }
+    }
+
+    /// Rows that are staged as floats at a time, where they do not lie as the packing kernels want them.
+    private static var stagedRows: Int { 16 }
+
+    /// The task's rows of A as bfloat16 numbers.
+    private func packPairRows(
+        _ depth: Range<Int>, _ segment: Int, into out: UnsafeMutableRawPointer, stride: Int,
+        staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
+    ) {
+        guard problem.a.order != .kMajor else {
+            var arguments = PairPackArguments(
+                source: problem.a.address(row: rows.lowerBound, k: depth.lowerBound, segment: segment),
+                stride: problem.a.stride, rowCount: rows.count, count: depth.count, out: out, outStride: stride)
+            return problem.a.format == .float8E4M3
+                ? pairs.packRowsFloat8E4M3(&arguments) : pairs.packRowsBFloat16(&arguments)
+        }
+        for row in Swift.stride(from: 0, to: rows.count, by: Self.stagedRows) {
+            let end = min(row + Self.stagedRows, rows.count)
+            for from in Swift.stride(from: depth.lowerBound, to: depth.upperBound, by: linearChunk) {
+                stage(
+                    problem.a, rows.lowerBound + row..<rows.lowerBound + end,
+                    from..<min(from + linearChunk, depth.upperBound), segment,
+                    into: out + (row * stride + (from - depth.lowerBound) * 2), stride: stride, staging: staging, pairs)
+            }
+        }
+    }
+
+    /// Rows of B as units of bfloat16 numbers; at most a chunk.
+    private func packPairUnits(
+        _ outputs: Range<Int>, _ depth: Range<Int>, _ segment: Int, into out: UnsafeMutableRawPointer,
+        staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
+    ) {
+        guard problem.b.order != .kMajor else {
+            var arguments = PairPackArguments(
+                source: problem.b.address(row: outputs.lowerBound, k: depth.lowerBound, segment: segment),
+                stride: problem.b.stride, rowCount: outputs.count, count: depth.count, out: out, outStride: 0)
+            return problem.b.format == .float8E4M3
+                ? pairs.packUnitsFloat8E4M3(&arguments) : pairs.packUnitsBFloat16(&arguments)
+        }
+        let narrow = UnsafeMutableRawPointer(staging + pairUnitRows * GemmScratch.packedStride)
+        for first in Swift.stride(from: outputs.lowerBound, to: outputs.upperBound, by: pairUnitRows) {
+            let end = min(first + pairUnitRows, outputs.upperBound)
+            stage(problem.b, first..<end, depth, segment, into: narrow, stride: pairRowBytes, staging: staging, pairs)
+            var arguments = PairPackArguments(
+                source: UnsafeRawPointer(narrow), stride: pairRowBytes, rowCount: end - first, count: depth.count,
+                out: out + (first - outputs.lowerBound) / pairUnitRows * pairUnitBytes, outStride: 0)
+            pairs.packUnitsBFloat16(&arguments)
+        }
+    }
+
+    /// Up to `stagedRows` rows of a chunk of an operand in any order, without scales.
+    private func stage(
+        _ operand: OperandSlice, _ rows: Range<Int>, _ depth: Range<Int>, _ segment: Int,
+        into out: UnsafeMutableRawPointer, stride: Int, staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
+    ) {
+        operand.pack(
+            rows: rows, columns: depth, segment: segment, into: staging, outStride: GemmScratch.packedStride,
+            table: staging, usesScales: false, isRaw: false, interleaves: false, kernels)
+        pairs.narrowRows(
+            UnsafePointer(staging), GemmScratch.packedStride, rows.count, depth.count, out, stride)
+    }
+}
