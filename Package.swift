@@ -38,6 +38,7 @@ var targets: [Target] = [
             .product(name: "CoreMetrics", package: "swift-metrics"),
         ],
         swiftSettings: settings),
+    .target(name: "Simulation", dependencies: ["Platform"], swiftSettings: settings),
 
     // Floor 3
     .target(name: "Kernels", dependencies: ["CFathom"], swiftSettings: kernelSettings),
@@ -69,6 +70,12 @@ targets += [
     .target(
         name: "FlashMLA",
         dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
+        swiftSettings: settings),
+    .target(
+        name: "DeepEP",
+        dependencies: [
+            "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Simulation", "Kernels", "KernelDispatch",
+        ],
         swiftSettings: settings),
 
     // Floor 5
@@ -139,11 +146,12 @@ targets += [
 
 let testedModules = [
     "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "DeepGEMM", "FlashMLA", "Tokenizers",
-    "DeepSeekModel", "Inference", "Server", "Commands",
+    "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
+    "DeepEP": ["LowPrecision", "Simulation", "Tensors"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
         "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "Tokenizers",

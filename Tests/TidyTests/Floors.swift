@@ -6,9 +6,9 @@ enum Floors {
     static let table: [[String]] = [
         ["CFathom"],
         ["Platform", "LowPrecision"],
-        ["Tensors", "Workers", "Telemetry"],
+        ["Tensors", "Workers", "Telemetry", "Simulation"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelDispatch"],
-        ["DeepGEMM", "FlashMLA"],
+        ["DeepGEMM", "FlashMLA", "DeepEP"],
         ["Tokenizers", "DeepSeekModel"],
         ["Inference"],
         ["Server"],
