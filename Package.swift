@@ -14,7 +14,8 @@ let settings: [SwiftSetting] =
         .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     ] + (Context.environment["FATHOM_WARNINGS_AS_ERRORS"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
-/// Kernel modules stay optimised in debug builds, so that tests of everything above them run at speed.
+/// Kernel modules stay optimised in debug builds, so that tests of everything above them run at speed; so do protocols
+/// and their simulation, of which tests run tens of thousands of schedules.
 let kernelSettings = settings + [.unsafeFlags(["-O"], .when(configuration: .debug))]
 
 // MARK: Modules, lowest floor first (see ARCHITECTURE.md)
@@ -38,7 +39,7 @@ var targets: [Target] = [
             .product(name: "CoreMetrics", package: "swift-metrics"),
         ],
         swiftSettings: settings),
-    .target(name: "Simulation", dependencies: ["Platform"], swiftSettings: settings),
+    .target(name: "Simulation", dependencies: ["Platform"], swiftSettings: kernelSettings),
 
     // Floor 3
     .target(name: "Kernels", dependencies: ["CFathom"], swiftSettings: kernelSettings),
@@ -76,7 +77,7 @@ targets += [
         dependencies: [
             "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Simulation", "Kernels", "KernelDispatch",
         ],
-        swiftSettings: settings),
+        swiftSettings: kernelSettings),
 
     // Floor 5
     .target(
