@@ -31,6 +31,7 @@ var targets: [Target] = [
     // Floor 2
     .target(name: "Tensors", dependencies: ["Platform", "LowPrecision"], swiftSettings: settings),
     .target(name: "Workers", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
+    .target(name: "Ranks", dependencies: ["CFathom", "Platform"], swiftSettings: settings),
     .target(
         name: "Telemetry",
         dependencies: [
@@ -146,7 +147,7 @@ targets += [
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "DeepGEMM", "FlashMLA", "Tokenizers",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "DeepGEMM", "FlashMLA", "Tokenizers",
     "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
@@ -200,6 +201,7 @@ let package = Package(
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "DeepSeekModel", targets: ["DeepSeekModel"]),
         .library(name: "Inference", targets: ["Inference"]),
+        .library(name: "Ranks", targets: ["Ranks"]),
     ],
     traits: [
         .trait(name: "Server", description: "The HTTP service: brings in Hummingbird and SwiftNIO."),

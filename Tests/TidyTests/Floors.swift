@@ -6,7 +6,7 @@ enum Floors {
     static let table: [[String]] = [
         ["CFathom"],
         ["Platform", "LowPrecision"],
-        ["Tensors", "Workers", "Telemetry", "Simulation"],
+        ["Tensors", "Workers", "Telemetry", "Ranks", "Simulation"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelDispatch"],
         ["DeepGEMM", "FlashMLA", "DeepEP"],
         ["Tokenizers", "DeepSeekModel"],

@@ -30,6 +30,31 @@ static inline void fathom_futex_wake(uint32_t *word, int count) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, (void *)0, (void *)0, 0);
 }
 
+/// As `fathom_futex_wait` for a word in memory that processes share.
+static inline void fathom_shared_futex_wait(uint32_t *word, uint32_t expected, uint64_t timeout_nanoseconds) {
+    struct timespec timeout = {
+        .tv_sec = (time_t)(timeout_nanoseconds / 1000000000u),
+        .tv_nsec = (long)(timeout_nanoseconds % 1000000000u),
+    };
+    syscall(SYS_futex, word, FUTEX_WAIT, expected, &timeout, (void *)0, 0);
+}
+
+/// As `fathom_futex_wake` for a word in memory that processes share.
+static inline void fathom_shared_futex_wake(uint32_t *word, int count) {
+    syscall(SYS_futex, word, FUTEX_WAKE, count, (void *)0, (void *)0, 0);
+}
+
+/// A file of memory without a name, closed on exec; -1 with `errno`. glibc shows `memfd_create` only under
+/// `_GNU_SOURCE`.
+static inline int fathom_memory_file(const char *name) {
+    return (int)syscall(SYS_memfd_create, name, 1 /* MFD_CLOEXEC */);
+}
+
+/// A descriptor that becomes readable when process `pid` ends; -1 with `errno`. glibc 2.36 is the first to wrap it.
+static inline int fathom_process_descriptor(int pid) {
+    return (int)syscall(434 /* SYS_pidfd_open */, pid, 0);
+}
+
 /// The number of processor cores that this process may run on, or 0 where the system does not tell.
 /// glibc shows `sched_getaffinity` only under `_GNU_SOURCE`; the system call itself returns the mask's size in bytes.
 static inline int fathom_usable_core_count(void) {
