@@ -76,7 +76,8 @@ targets += [
     .target(
         name: "DeepEP",
         dependencies: [
-            "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Simulation", "Kernels", "KernelDispatch",
+            "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Simulation", "Kernels",
+            "KernelDispatch",
         ],
         swiftSettings: kernelSettings),
 
@@ -153,7 +154,7 @@ let testedModules = [
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
-    "DeepEP": ["LowPrecision", "Simulation", "Tensors"],
+    "DeepEP": ["LowPrecision", "Ranks", "Simulation", "Tensors"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
         "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "Tokenizers",

@@ -96,5 +96,6 @@ public struct SimulatedNetwork<Message: Sendable>: Sendable {
         dead.insert(node)
     }
 
+    /// Whether a node was killed.
     public func isDead(_ node: Int) -> Bool { dead.contains(node) }
 }

@@ -26,6 +26,14 @@ public struct ReferenceExchange: Sendable {
         public var localExperts: [Int32]
         /// [topK] the source's weights; 0 beside −1. Empty where the source has none.
         public var weights: [Float]
+
+        public init(sourceRank: Int, sourceToken: Int, row: [UInt8], localExperts: [Int32], weights: [Float]) {
+            self.sourceRank = sourceRank
+            self.sourceToken = sourceToken
+            self.row = row
+            self.localExperts = localExperts
+            self.weights = weights
+        }
     }
 
     /// What each rank receives, in order of (source rank, source token).
@@ -57,7 +65,7 @@ public struct ReferenceExchange: Sendable {
     public enum Way: Sendable, CaseIterable {
         /// At the source alone.
         case direct
-        /// On each node for its ranks, then at the source for the nodes.
+        /// On each node for its ranks, then at the source for the nodes; on one node that is direct.
         case twoHop
     }
 
@@ -77,10 +85,9 @@ public struct ReferenceExchange: Sendable {
             (0..<selections[source].tokenCount).map { token in
                 var sum = biasSum(biases[source], token: token, hidden: hidden)
                 let holders = places[source][token]
-                switch way {
-                case .direct:
+                if way == .direct || placement.nodeCount == 1 {
                     for (rank, row) in holders { add(returned[rank][row], to: &sum) }
-                case .twoHop:
+                } else {
                     for node in 0..<placement.nodeCount {
                         let onNode = holders.filter { placement.node(of: $0.rank) == node }
                         guard !onNode.isEmpty else { continue }

@@ -99,6 +99,11 @@ struct SimulatedRank {
 
     private mutating func step(_ event: ExchangeEvent) throws(FathomError) {
         var actions: [ExchangeAction] = []
+        handle(event, &actions)
+        try perform(actions)
+    }
+
+    private mutating func handle(_ event: ExchangeEvent, _ actions: inout [ExchangeAction]) {
         switch machine {
         case .dispatch(var dispatch):
             machine = nil
@@ -110,7 +115,6 @@ struct SimulatedRank {
             machine = .combine(combine)
         case nil: break
         }
-        try perform(actions)
     }
 
     private mutating func finishIfDone() throws(FathomError) {
@@ -128,16 +132,23 @@ struct SimulatedRank {
 
     // MARK: Actions
 
+    /// Performs actions in order, and those that answers lead to.
     private mutating func perform(_ actions: [ExchangeAction]) throws(FathomError) {
-        for action in actions { try perform(action) }
+        var actions = actions
+        var next = 0
+        while next < actions.count {
+            if let answer = try perform(actions[next]) { handle(answer, &actions) }
+            next += 1
+        }
     }
 
-    private mutating func perform(_ action: ExchangeAction) throws(FathomError) {
+    private mutating func perform(_ action: ExchangeAction) throws(FathomError) -> ExchangeEvent? {
         switch action {
         case .putCounts(let peer):
             outbox.append((peer, .counts(epoch: epoch, lists.counts(layouts[rank]))))
         case .readCounts(let peer):
-            if let counts = memory.counts[epoch & 1][peer] { try step(.counts(from: peer, counts)) }
+            guard let counts = memory.counts[epoch & 1][peer] else { throw violation("no counts of rank \(peer)") }
+            return .counts(from: peer, counts)
         case .sized: break
         case .putRows(let target, let rows, let slot):
             for row in rows {
@@ -161,10 +172,11 @@ struct SimulatedRank {
                     .relay, slot + row - rows.lowerBound, stream: wiring.counterpart(onNode: node), row: row)
                 if case .token(_, _, let wanted) = cell { targets.append(wanted) }
             }
-            try step(.records(fromNode: node, targets: targets))
+            return .records(fromNode: node, targets: targets)
         case .signal(let peer, let word, let value): outbox.append((peer, .signal(word: word, value: value)))
         default: try performCopy(action)
         }
+        return nil
     }
 
     private mutating func performCopy(_ action: ExchangeAction) throws(FathomError) {
