@@ -26,7 +26,7 @@ struct Fathom: AsyncParsableCommand {
         [
             CommandGroup(name: "Answers", subcommands: answers),
             CommandGroup(name: "Model", subcommands: [Logits.self, Tokenize.self, Checkpoint.self]),
-            CommandGroup(name: "Machine", subcommands: [Bench.self, Gemm.self, MLA.self, Doctor.self]),
+            CommandGroup(name: "Machine", subcommands: [Bench.self, Gemm.self, MLA.self, EP.self, Doctor.self]),
         ]
     }
 

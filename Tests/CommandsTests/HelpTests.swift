@@ -9,6 +9,7 @@ struct HelpTests {
         ["checkpoint", "inspect"],
         ["checkpoint", "synthesize"], ["bench"], ["bench", "generate"], ["bench", "tokenizer"],
         ["gemm"], ["gemm", "bench"], ["gemm", "explain"], ["mla"], ["mla", "bench"], ["mla", "explain"], ["doctor"],
+        ["ep"], ["ep", "bench"], ["ep", "simulate"],
     ]
 
     @Test("every command explains itself with an example", arguments: commands)
@@ -22,7 +23,7 @@ struct HelpTests {
 
     @Test("every command that is listed is tested here")
     func complete() async throws {
-        for parent in [[], ["checkpoint"], ["bench"], ["gemm"], ["mla"]] {
+        for parent in [[], ["checkpoint"], ["bench"], ["gemm"], ["mla"], ["ep"]] {
             let help = try await FathomProcess.run(parent + ["--help"]).output
             for match in help.matches(of: /(?m)^  ([a-z]+) {2,}[A-Z]/) {
                 let command = parent + [String(match.output.1)]

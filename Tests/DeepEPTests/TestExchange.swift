@@ -4,6 +4,7 @@ import DeepEP
 import Platform
 import Ranks
 import Tensors
+import Testing
 
 /// What a rank got out of a dispatch and its combine.
 struct ExchangeOutcome: Sendable, Equatable {
@@ -41,6 +42,12 @@ struct TestExchange {
         Array(UnsafeRawBufferPointer(start: start, count: count))
     }
 
+    static func sums(_ combined: CombinedTokens, _ selection: TopKSelection, _ format: RowFormat) -> [[UInt8]] {
+        (0..<selection.tokenCount).map {
+            bytes(UnsafeRawPointer(combined.rows.baseAddress + $0 * format.dataBytes), format.dataBytes)
+        }
+    }
+
     /// Every received token, as the reference shows it.
     static func contents(_ tokens: ReceivedTokens) -> [ReferenceExchange.ReceivedToken] {
         (0..<tokens.count).map { index in
@@ -72,11 +79,23 @@ struct TestExchange {
             if selection.weights != nil { options.weights = outcome.received.flatMap(\.weights) }
             for bias in biases[rank] { options.biases.append(try Self.rows(bias, format: format)) }
             let returned = try Self.rows(outcome.received.map(\.row), format: format)
-            let combined = try exchange.combine(returned, handle: result.handle, options: options)
-            let count = format.dataBytes
-            outcome.combined = (0..<selection.tokenCount).map {
-                Self.bytes(UnsafeRawPointer(combined.rows.baseAddress + $0 * count), count)
+            let combined: CombinedTokens
+            if let area = exchange.returnArea(for: result.handle) {
+                // SAFETY: the area has a row for each received token.
+                for (index, token) in outcome.received.enumerated() {
+                    token.row.withUnsafeBytes { bytes in
+                        if let start = bytes.baseAddress {
+                            (area + index * exchange.returnStride).copyMemory(from: start, byteCount: bytes.count)
+                        }
+                    }
+                }
+                combined = try exchange.combineReturnArea(handle: result.handle, options: options)
+                let copied = try exchange.combine(returned, handle: result.handle, options: options)
+                #expect(Self.sums(copied, selection, format) == Self.sums(combined, selection, format))
+            } else {
+                combined = try exchange.combine(returned, handle: result.handle, options: options)
             }
+            outcome.combined = Self.sums(combined, selection, format)
             outcome.weights = combined.weights.map { all in
                 (0..<selection.tokenCount).map { Array(all[$0 * selection.topK..<($0 + 1) * selection.topK]) }
             }

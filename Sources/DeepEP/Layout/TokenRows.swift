@@ -16,21 +16,21 @@ public struct TokenRows: @unchecked Sendable {
     let scales: UnsafeRawPointer?
     let scaleStride: Int
     /// What keeps the memory.
-    private let owner: AnyObject?
+    private let owners: [AnyObject]
 
     /// - Parameters:
     ///   - base: `count` rows of the format's `dataBytes`, each `stride` bytes after the one before.
     ///   - scales: for FP8 as many rows of `scaleBytes`, each `scaleStride` bytes after the one before.
     public init(
         base: UnsafeRawPointer, count: Int, stride: Int, scales: UnsafeRawPointer? = nil, scaleStride: Int = 0,
-        owner: AnyObject? = nil
+        owners: [AnyObject] = []
     ) {
         self.base = base
         self.count = count
         self.stride = stride
         self.scales = scales
         self.scaleStride = scaleStride
-        self.owner = owner
+        self.owners = owners
     }
 
     /// Rows of a buffer without gaps between them, and their scales likewise.
@@ -41,7 +41,8 @@ public struct TokenRows: @unchecked Sendable {
         precondition((scales?.count ?? 0) >= count * format.scaleBytes, "the buffer holds all scales")
         self.init(
             base: UnsafeRawPointer(buffer.baseAddress), count: count, stride: format.dataBytes,
-            scales: scales.map { UnsafeRawPointer($0.baseAddress) }, scaleStride: format.scaleBytes, owner: buffer)
+            scales: scales.map { UnsafeRawPointer($0.baseAddress) }, scaleStride: format.scaleBytes,
+            owners: [buffer] + (scales.map { [$0] } ?? []))
     }
 
     func row(_ index: Int) -> UnsafeRawPointer { base + index * stride }

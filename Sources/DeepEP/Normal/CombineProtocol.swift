@@ -21,12 +21,20 @@ struct CombineProtocol: Sendable {
         var otherNodes: [[Int32]]
         /// Records that went to each other node.
         var recordsToNode: [Int]
+        /// Whether carriers read rows where they were made, in memory that they see: no row is put, and a signal says
+        /// that all are there.
+        var readsInPlace = false
+
+        /// Slots of a stream on this node.
+        func capacity(rows: Int) -> Int { readsInPlace ? max(rows, 1) : capacity.returnRows }
     }
 
     private let plan: Plan
     private let epoch: Int
     private var wiring: ExchangeWiring { plan.wiring }
     private var entered: [Bool]
+    /// A rank that keeps its rows elsewhere than this one.
+    private(set) var disagreeing: Int?
     /// To carriers, by source; to sources on other nodes, by their node.
     private var toCarrier: [RowSender]
     private var toSource: [RowSender]
@@ -36,14 +44,19 @@ struct CombineProtocol: Sendable {
     /// The next record of each node and the next token that has to be added up.
     private var nextRecord: [Int]
     private var nextToken = 0
+    /// What senders were told of their rings.
+    private var toldKeys: [Int]
+    private var toldNodes: [Int]
 
     init(plan: Plan, epoch: Int) {
         self.plan = plan
         self.epoch = epoch
         let capacity = plan.capacity.returnRows
+        toldKeys = plan.rowsOfKey.map { _ in 0 }
+        toldNodes = plan.recordsToNode.map { _ in 0 }
         entered = Array(repeating: false, count: plan.wiring.rankCount)
-        toCarrier = plan.rowsOfSource.map { RowSender(total: $0, capacity: capacity) }
-        fromTarget = plan.rowsOfKey.map { RowReceiver(total: $0, capacity: capacity) }
+        toCarrier = plan.rowsOfSource.map { RowSender(total: $0, capacity: plan.capacity(rows: $0)) }
+        fromTarget = plan.rowsOfKey.map { RowReceiver(total: $0, capacity: plan.capacity(rows: $0)) }
         toSource = plan.wanted.map { RowSender(total: $0.count, capacity: capacity) }
         fromCarrier = plan.recordsToNode.map { RowReceiver(total: $0, capacity: capacity) }
         nextRecord = plan.wanted.map { _ in 0 }
@@ -77,7 +90,7 @@ struct CombineProtocol: Sendable {
     mutating func start(_ actions: inout [ExchangeAction]) {
         for step in 0..<wiring.rankCount {
             let peer = (wiring.rank + step) % wiring.rankCount
-            tell(peer, wiring.entryWord(from: wiring.rank), 0, &actions)
+            tell(peer, wiring.entryWord(from: wiring.rank), plan.readsInPlace ? 1 : 0, &actions)
         }
         sumTokens(&actions)
     }
@@ -87,6 +100,9 @@ struct CombineProtocol: Sendable {
         if case .entry(let rank) = word {
             guard SignalValue.epoch(value) >= epoch, !entered[rank] else { return }
             entered[rank] = true
+            if SignalValue.epoch(value) == epoch, SignalValue.count(value) != (plan.readsInPlace ? 1 : 0) {
+                disagreeing = disagreeing ?? rank
+            }
             pump(&actions)
             if rank / wiring.nodeSize != wiring.node { sumRecords(of: rank / wiring.nodeSize, &actions) }
             return
@@ -122,9 +138,11 @@ struct CombineProtocol: Sendable {
                 guard entered[carrier], toCarrier[source].hasRoom else { continue }
                 let key = wiring.key(source: source, target: wiring.rank)
                 let slot = key * plan.capacity.returnRows + toCarrier[source].slot
-                let rows = toCarrier[source].take(limit: plan.capacity.chunkRows)
+                let rows = toCarrier[source].take(limit: plan.readsInPlace ? .max : plan.capacity.chunkRows)
                 moved = true
-                actions.append(.returnRows(source: source, to: carrier, rows: rows, slot: slot))
+                if !plan.readsInPlace {
+                    actions.append(.returnRows(source: source, to: carrier, rows: rows, slot: slot))
+                }
                 tell(carrier, wiring.carrierWord(key: key), rows.upperBound, &actions)
             }
         }
@@ -134,54 +152,51 @@ struct CombineProtocol: Sendable {
     private mutating func sumRecords(of node: Int, _ actions: inout [ExchangeAction]) {
         let peer = wiring.counterpart(onNode: node)
         guard entered[peer] else { return }
-        var touched: Set<Int> = []
+        let first = nextRecord[node]
         while nextRecord[node] < plan.wanted[node].count, toSource[node].hasRoom {
-            let keys = plan.wanted[node][nextRecord[node]].map { node * wiring.nodeSize + Int($0) }
-            guard let parts = takeParts(keys: keys, nodes: []) else { break }
+            let wanted = plan.wanted[node][nextRecord[node]]
+            guard let parts = takeParts(keys: wanted, firstKey: node * wiring.nodeSize, nodes: []) else { break }
             // The ring of this node at the counterpart.
             let slot = (wiring.rankCount + wiring.node) * plan.capacity.returnRows + toSource[node].slot
             actions.append(.relaySum(toNode: node, record: nextRecord[node], parts: parts, slot: slot))
             toSource[node].advance()
             nextRecord[node] += 1
-            touched.formUnion(keys)
         }
-        guard !touched.isEmpty else { return }
-        release(keys: touched, nodes: [], &actions)
+        guard nextRecord[node] > first else { return }
+        release(&actions)
         tell(peer, wiring.sourceWord(toNode: wiring.node), toSource[node].sent, &actions)
     }
 
     /// Adds up tokens, in order, as far as their parts are here.
     private mutating func sumTokens(_ actions: inout [ExchangeAction]) {
-        var keys: Set<Int> = []
-        var nodes: Set<Int> = []
+        let first = nextToken
         while nextToken < plan.ownKeys.count {
-            let ownKeys = plan.ownKeys[nextToken].map(Int.init)
-            let otherNodes = plan.otherNodes[nextToken].map(Int.init)
-            guard let parts = takeParts(keys: ownKeys, nodes: otherNodes) else { break }
+            let nodes = plan.otherNodes[nextToken]
+            guard let parts = takeParts(keys: plan.ownKeys[nextToken], firstKey: 0, nodes: nodes) else { break }
             actions.append(.sum(token: nextToken, parts: parts))
             nextToken += 1
-            keys.formUnion(ownKeys)
-            nodes.formUnion(otherNodes)
         }
-        release(keys: keys, nodes: nodes, &actions)
+        if nextToken > first { release(&actions) }
     }
 
     /// The next row of each stream, in the order of ranks; nil unless all are here. A key may be named repeatedly.
-    private mutating func takeParts(keys: [Int], nodes: [Int]) -> [SumPart]? {
-        var counts: [Int: Int] = [:]
-        for key in keys {
-            counts[key, default: 0] += 1
-            guard fromTarget[key].taken + counts[key, default: 0] <= fromTarget[key].arrived else { return nil }
-        }
-        for node in nodes where fromCarrier[node].taken >= fromCarrier[node].arrived { return nil }
-        let capacity = plan.capacity.returnRows
+    private mutating func takeParts(keys: [Int32], firstKey: Int, nodes: [Int32]) -> [SumPart]? {
+        for node in nodes where fromCarrier[Int(node)].taken >= fromCarrier[Int(node)].arrived { return nil }
         var parts: [SumPart] = []
-        for key in keys {
+        parts.reserveCapacity(keys.count + nodes.count)
+        for (index, key) in keys.enumerated() {
+            let key = firstKey + Int(key)
             let row = fromTarget[key].taken
-            parts.append(.fromRank(key: key, row: row, slot: key * capacity + row % capacity))
+            guard row < fromTarget[key].arrived else {
+                for key in keys[..<index] { fromTarget[firstKey + Int(key)].take(-1) }
+                return nil
+            }
+            let slot = plan.readsInPlace ? row : key * plan.capacity.returnRows + row % plan.capacity.returnRows
+            parts.append(.fromRank(key: key, row: row, slot: slot))
             fromTarget[key].take(1)
         }
-        for node in nodes {
+        let capacity = plan.capacity.returnRows
+        for node in nodes.map(Int.init) {
             let row = fromCarrier[node].taken
             parts.append(.fromNode(node, row: row, slot: (wiring.rankCount + node) * capacity + row % capacity))
             fromCarrier[node].take(1)
@@ -190,16 +205,17 @@ struct CombineProtocol: Sendable {
     }
 
     /// Tells senders what was taken from their rings.
-    private func release(keys: Set<Int>, nodes: Set<Int>, _ actions: inout [ExchangeAction]) {
-        for key in keys.sorted() where fromTarget[key].turnsOver {
+    private mutating func release(_ actions: inout [ExchangeAction]) {
+        for (key, stream) in fromTarget.enumerated() where stream.turnsOver && stream.taken > toldKeys[key] {
+            toldKeys[key] = stream.taken
             tell(
-                wiring.target(ofKey: key), wiring.targetWord(source: wiring.source(ofKey: key)),
-                fromTarget[key].taken, &actions)
-        }
-        for node in nodes.sorted() where fromCarrier[node].turnsOver {
-            tell(
-                wiring.counterpart(onNode: node), wiring.relayWord(fromNode: wiring.node), fromCarrier[node].taken,
+                wiring.target(ofKey: key), wiring.targetWord(source: wiring.source(ofKey: key)), stream.taken,
                 &actions)
+        }
+        for (node, stream) in fromCarrier.enumerated() where stream.turnsOver && stream.taken > toldNodes[node] {
+            toldNodes[node] = stream.taken
+            tell(
+                wiring.counterpart(onNode: node), wiring.relayWord(fromNode: wiring.node), stream.taken, &actions)
         }
     }
 

@@ -34,6 +34,19 @@ public struct ExchangeCapacity: Sendable, Hashable {
         self.returnRows = returnRows
         self.chunkRows = chunkRows
     }
+
+    /// Bounds with which rows stay where they land, whatever the experts: for at most `tokensPerRank` tokens a rank.
+    ///
+    /// Landing slots that are never used cost address space only.
+    public static func fitting(tokensPerRank: Int, rankCount: Int) throws(FathomError) -> ExchangeCapacity {
+        let (rows, overflow) = tokensPerRank.multipliedReportingOverflow(by: rankCount)
+        guard tokensPerRank >= 1, !overflow else {
+            throw FathomError(.usage, "\(tokensPerRank) tokens a rank on \(rankCount) ranks; 1 or more are legal")
+        }
+        return try ExchangeCapacity(
+            landingRows: rows, relayRows: min(tokensPerRank, 64), returnRows: min(tokensPerRank, 32), chunkRows: 16,
+            rankCount: rankCount)
+    }
 }
 
 /// Where the rows of each source land at one target.

@@ -23,6 +23,8 @@ extension ExpertExchange {
         public var weights: [Float]?
         /// Up to two blocks of [tokens] rows, in the format of the result, that are added to the sums first.
         public var biases: [TokenRows] = []
+        /// Memory for the result, [tokens, hidden]; new memory where left out.
+        public var output: AlignedBuffer<UInt8>?
 
         public init() {}
     }
@@ -37,7 +39,39 @@ extension ExpertExchange {
     public func combine(
         _ returned: TokenRows, handle: DispatchHandle, options: CombineOptions = CombineOptions()
     ) throws(FathomError) -> CombinedTokens {
-        let run: CombineRun
+        try combine(returned, handle, options, inPlace: false)
+    }
+
+    /// Where the rows to return can be made, so that they need not be copied: a row for each received token of the
+    /// dispatch that came last, `returnStride` bytes apart, free until the combine that returns them.
+    ///
+    /// - Returns: nil where the landing area is too small for what some rank received.
+    public func returnArea(for handle: DispatchHandle) -> UnsafeMutableRawPointer? {
+        handle.staysInPlace && region.peer(rank) != nil ? region.local + memory.returnArea(0) : nil
+    }
+
+    /// Bytes from one row of `returnArea` to the next.
+    public var returnStride: Int { memory.returnStride }
+
+    /// As `combine(_:handle:options:)` with the rows of `returnArea`, which the ranks read where they are. All ranks
+    /// return their rows so, or none does.
+    public func combineReturnArea(
+        handle: DispatchHandle, options: CombineOptions = CombineOptions()
+    ) throws(FathomError) -> CombinedTokens {
+        let count = handle.plan.rowsOfSource.reduce(0, +)
+        guard let area = returnArea(for: handle) else {
+            let error = FathomError(.usage, "rank \(rank): the landing area is too small for rows to stay in place")
+            fail(error)
+            throw error
+        }
+        let rows = TokenRows(base: area, count: count, stride: memory.returnStride)
+        return try combine(rows, handle, options, inPlace: true)
+    }
+
+    private func combine(
+        _ returned: TokenRows, _ handle: DispatchHandle, _ options: CombineOptions, inPlace: Bool
+    ) throws(FathomError) -> CombinedTokens {
+        var run: CombineRun
         do throws(FathomError) {
             run = try prepare(returned, handle, options)
         } catch {
@@ -45,9 +79,19 @@ extension ExpertExchange {
             throw error
         }
         epoch += 1
-        var machine = CombineProtocol(plan: handle.plan, epoch: epoch)
+        var plan = handle.plan
+        plan.readsInPlace = inPlace
+        if inPlace {
+            run.partStarts = (0..<placement.rankCount).map { partStart(ofKey: $0, handle) }
+            writeWeights(run)
+        }
+        var machine = CombineProtocol(plan: plan, epoch: epoch)
         var weights: [Float]? = options.weights == nil ? nil : Array(repeating: 0, count: handle.tokenCount * topK)
-        try self.run(&machine, named: "combine") { (action, _) throws(FathomError) in
+        try self.run(&machine, named: "combine") { (action, machine) throws(FathomError) in
+            if let other = machine.disagreeing {
+                throw FathomError(
+                    .usage, "ranks \(rank) and \(other) do not both return rows in place; all ranks do, or none does")
+            }
             perform(action, run, &weights)
             return nil
         }
@@ -55,7 +99,7 @@ extension ExpertExchange {
     }
 
     /// What a combine works on.
-    private struct CombineRun {
+    struct CombineRun {
         var returned: TokenRows
         var options: CombineOptions
         /// The first received token of each source.
@@ -63,6 +107,32 @@ extension ExpertExchange {
         var sums: AlignedBuffer<UInt8>
         /// A row for a sum on the way.
         var partial: AlignedBuffer<UInt8>
+        /// By key, where the ranks of this node keep what they return; empty where it is put into rings.
+        var partStarts: [UnsafeRawPointer] = []
+        /// The returned rows in the order of streams, where that is not their own order.
+        var order: [Int32]?
+        /// [tokens, topK] what choices are multiplied by, where each comes by itself.
+        var choiceWeights: (selection: TopKSelection, weighted: Bool)?
+    }
+
+    /// Where the stream of a key lies in the return area of its rank.
+    private func partStart(ofKey key: Int, _ handle: DispatchHandle) -> UnsafeRawPointer {
+        let source = wiring.source(ofKey: key)
+        let target = wiring.target(ofKey: key)
+        let first = handle.counts[..<source].reduce(0) { $0 + Int($1.toRank[target]) }
+        return UnsafeRawPointer((region.peer(target) ?? region.local) + memory.returnArea(first))
+    }
+
+    /// Puts weights beside the rows of the return area.
+    private func writeWeights(_ run: CombineRun) {
+        guard let weights = run.options.weights else { return }
+        weights.withUnsafeBytes { bytes in
+            guard let start = bytes.baseAddress else { return }
+            for row in 0..<run.returned.count {
+                (region.local + memory.returnArea(row) + memory.returnWeightsOffset)
+                    .copyMemory(from: start + 4 * topK * row, byteCount: 4 * topK)
+            }
+        }
     }
 
     private func prepare(
@@ -81,23 +151,38 @@ extension ExpertExchange {
             throw FathomError(
                 .usage, "rank \(rank): at most two biases, each a row for each of \(handle.tokenCount) tokens")
         }
+        if let output = options.output, output.count < handle.tokenCount * memory.returnDataBytes {
+            throw FathomError(
+                .usage,
+                """
+                rank \(rank): \(output.count) bytes for the result; \(handle.tokenCount * memory.returnDataBytes) or \
+                more are legal
+                """)
+        }
+        let sums =
+            if let output = options.output { output } else {
+                try AlignedBuffer<UInt8>(
+                    count: handle.tokenCount * memory.returnDataBytes, purpose: "combined tokens")
+            }
         return CombineRun(
             returned: returned, options: options, firstRow: firstRow,
-            sums: try AlignedBuffer(
-                count: handle.tokenCount * memory.returnDataBytes, purpose: "combined tokens"),
+            sums: sums,
             partial: try AlignedBuffer(count: memory.returnStride, purpose: "a sum on the way"))
     }
 
-    private func perform(_ action: ExchangeAction, _ run: CombineRun, _ weights: inout [Float]?) {
+    func perform(_ action: ExchangeAction, _ run: CombineRun, _ weights: inout [Float]?) {
         switch action {
         case .returnRows(let source, let peer, let rows, let slot):
             for row in rows {
-                put(run, row: run.firstRow[source] + row, to: peer, at: memory.returned(slot + row - rows.lowerBound))
+                let place = run.firstRow[source] + row
+                put(
+                    run, row: run.order.map { Int($0[place]) } ?? place, to: peer,
+                    at: memory.returned(slot + row - rows.lowerBound))
             }
         case .relaySum(let node, _, let parts, let slot):
             let peer = wiring.counterpart(onNode: node)
             let partial = UnsafeMutableRawPointer(run.partial.baseAddress)
-            let addresses = parts.map(address)
+            let addresses = parts.map { address($0, run) }
             sum(addresses, to: partial)
             if run.options.weights != nil { sumWeights(addresses, to: partial + memory.returnWeightsOffset) }
             // SAFETY: a row of the buffer, which has room for one.
@@ -117,10 +202,14 @@ extension ExpertExchange {
         var others: [(node: Int, row: UnsafeRawPointer)] = []
         for part in parts {
             if case .fromNode(let node, _, _) = part {
-                others.append((node, address(part)))
+                others.append((node, address(part, run)))
             } else {
-                own.append(address(part))
+                own.append(address(part, run))
             }
+        }
+        if let choices = run.choiceWeights {
+            sumChoices(token, own, choices, to: sums)
+            return
         }
         if wiring.nodeCount == 1 {
             addresses += own
@@ -140,14 +229,15 @@ extension ExpertExchange {
             // A choice's weight comes from one rank; the others return zero.
             var total: Float = 0
             for part in parts {
-                total += address(part).load(
+                total += address(part, run).load(
                     fromByteOffset: memory.returnWeightsOffset + 4 * choice, as: Float.self)
             }
             weights?[token * topK + choice] = total
         }
     }
 
-    private func sum(_ parts: [UnsafeRawPointer], to out: UnsafeMutableRawPointer) {
+    /// Sums rows in the format of the result.
+    func sum(_ parts: [UnsafeRawPointer], to out: UnsafeMutableRawPointer) {
         if memory.returnElementBytes == 4 {
             RowSum.float32(parts, to: out, count: format.hidden)
         } else {
@@ -159,9 +249,11 @@ extension ExpertExchange {
         RowSum.float32(parts.map { $0 + memory.returnWeightsOffset }, to: out, count: topK)
     }
 
-    /// The slot of a part, in this rank's memory.
-    private func address(_ part: SumPart) -> UnsafeRawPointer {
+    /// Where a part lies: in a slot here, or in the return area of its rank.
+    private func address(_ part: SumPart, _ run: CombineRun) -> UnsafeRawPointer {
         switch part {
+        case .fromRank(let key, let row, _) where !run.partStarts.isEmpty:
+            run.partStarts[key] + row * memory.returnStride
         case .fromRank(_, _, let slot), .fromNode(_, _, let slot):
             UnsafeRawPointer(region.local + memory.returned(slot))
         }

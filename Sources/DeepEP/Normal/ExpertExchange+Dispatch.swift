@@ -91,7 +91,8 @@ extension ExpertExchange {
             firstTokenOfSource: plan.firstRow, base: base, owner: output ?? region)
         let handle = DispatchHandle(
             selection: run.selection, layout: run.layout, lists: run.lists, counts: counts,
-            plan: CombineProtocol.Plan(machine, layout: run.layout), tokensPerLocalExpert: Array(perExpert[own]),
+            plan: CombineProtocol.Plan(machine, layout: run.layout),
+            staysInPlace: machine.landing.allSatisfy(\.staysInPlace), tokensPerLocalExpert: Array(perExpert[own]),
             tokensPerExpert: perExpert)
         return (tokens, handle)
     }

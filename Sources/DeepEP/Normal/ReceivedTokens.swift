@@ -51,6 +51,9 @@ public final class ReceivedTokens: @unchecked Sendable {
     /// The numbers of a token: `format.dataBytes` bytes, valid while this object lives and no other dispatch begins.
     public func row(_ index: Int) -> UnsafeRawPointer { record(index) }
 
+    /// All rows where they lie, with gaps between them; for returning them as they came.
+    public var rows: TokenRows { TokenRows(base: base, count: count, stride: stride, owners: [owner]) }
+
     /// The scales of an FP8 token: `format.scaleBytes` bytes, valid as long as `row`.
     public func scales(_ index: Int) -> UnsafeRawPointer { record(index) + format.scaleOffset }
 

@@ -43,11 +43,15 @@ struct ExchangeMemory: Sendable {
     var landingOffset: Int { 2 * placement.rankCount * Self.aligned(4 * countsLength) }
     var relayOffset: Int { landingOffset + capacity.landingRows * recordStride }
     var returnOffset: Int { relayOffset + (nodeCount > 1 ? nodeCount : 0) * capacity.relayRows * recordStride }
-    var byteCount: Int { returnOffset + (placement.rankCount + nodeCount) * capacity.returnRows * returnStride }
+    var returnAreaOffset: Int {
+        returnOffset + (placement.rankCount + nodeCount) * capacity.returnRows * returnStride
+    }
+    var byteCount: Int { returnAreaOffset + capacity.landingRows * returnStride }
 
     func landing(_ slot: Int) -> Int { landingOffset + slot * recordStride }
     func relay(_ slot: Int) -> Int { relayOffset + slot * recordStride }
     func returned(_ slot: Int) -> Int { returnOffset + slot * returnStride }
+    func returnArea(_ row: Int) -> Int { returnAreaOffset + row * returnStride }
 
     /// The word that says that an exchange cannot be completed; behind those of the protocols.
     var failureWord: Int { ExchangeWiring.wordCount(rankCount: placement.rankCount) }
