@@ -9,7 +9,7 @@ struct HelpTests {
         ["checkpoint", "inspect"],
         ["checkpoint", "synthesize"], ["bench"], ["bench", "generate"], ["bench", "tokenizer"],
         ["gemm"], ["gemm", "bench"], ["gemm", "explain"], ["mla"], ["mla", "bench"], ["mla", "explain"], ["doctor"],
-        ["ep"], ["ep", "bench"], ["ep", "simulate"],
+        ["ep"], ["ep", "bench"], ["ep", "plan"], ["ep", "simulate"],
     ]
 
     @Test("every command explains itself with an example", arguments: commands)

@@ -35,4 +35,37 @@ struct ExpertExchangeTests {
             for outcome in rounds { #expect(outcome == reference[rank], "rank \(rank)") }
         }
     }
+
+    @Test("a rank that gives up is told to those who wait for it, and a rank that does not come is named")
+    func lostRanks() throws {
+        let placement = try ExpertPlacement(rankCount: 3, expertCount: 6)
+        let format = try RowFormat(hidden: 4, element: .bfloat16)
+        let selection = try TopKSelection(topK: 2, experts: [0, 5])
+        let wrong = try TopKSelection(topK: 2, experts: [0, 9])
+        for silent in [false, true] {
+            let errors = try RankGroup.threads(try Topology(rankCount: 3)) { group throws(FathomError) -> String in
+                let exchange = try ExpertExchange(
+                    group: group, placement: placement, format: format, topK: 2,
+                    capacity: .fitting(tokensPerRank: 1, rankCount: 3), timeoutMilliseconds: silent ? 300 : 20_000)
+                let rows = try TestExchange.rows([TestGroup.bytes([1, 2, 3, 4])], format: format)
+                var message = ""
+                if !(silent && group.rank == 1) {
+                    do throws(FathomError) {
+                        _ = try exchange.dispatch(rows, group.rank == 1 ? wrong : selection)
+                    } catch {
+                        message = error.message
+                    }
+                }
+                try group.barrier()
+                return message
+            }
+            if silent {
+                #expect(errors[0].contains("rank 1") || errors[0].contains("rank 2 could not"), "\(errors[0])")
+            } else {
+                #expect(errors[1].contains("expert 9"))
+                #expect(errors[0].contains("could not complete"), "\(errors[0])")
+            }
+            #expect(!errors[0].isEmpty && !errors[2].isEmpty)
+        }
+    }
 }

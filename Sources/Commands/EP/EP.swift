@@ -10,7 +10,8 @@ struct EP: ParsableCommand {
         discussion: """
             EXAMPLES
               fathom ep bench --ranks 2,4,8
+              fathom ep plan --ranks 16 --nodes 2
               fathom ep simulate --seed 7 --runs 1000
             """,
-        subcommands: [EPBench.self, EPSimulate.self])
+        subcommands: [EPBench.self, EPPlan.self, EPSimulate.self])
 }
