@@ -36,6 +36,29 @@ struct ExpertExchangeTests {
         }
     }
 
+    @Test("ranks that share mappings, as processes do, give the reference's bits", arguments: [3, 11] as [UInt64])
+    func sharedMappings(seed: UInt64) throws {
+        let group = try TestGroup(seed: seed, evenNodes: true)
+        let count = group.placement.rankCount
+        let topology = try Topology(rankCount: count)
+        let exchange = TestExchange(
+            group: group, twoHop: true, capacity: try .fitting(tokensPerRank: 14, rankCount: count),
+            biases: group.selections.map { _ in [] })
+        let reference = try exchange.reference()
+        let outcomes = try RankGroup.threads(topology) { threads throws(FathomError) in
+            if threads.rank == 0 {
+                let host = try GroupHost(topology)
+                _ = try threads.broadcast(Array(host.address.text.utf8), from: 0)
+                return try exchange.run(try host.group())
+            }
+            let text = String(decoding: try threads.broadcast([], from: 0), as: UTF8.self)
+            return try exchange.run(try RankGroup.join(try GroupAddress(text: text), rank: threads.rank))
+        }
+        for (rank, rounds) in outcomes.enumerated() {
+            for outcome in rounds { #expect(outcome == reference[rank], "rank \(rank)") }
+        }
+    }
+
     @Test("a rank that gives up is told to those who wait for it, and a rank that does not come is named")
     func lostRanks() throws {
         let placement = try ExpertPlacement(rankCount: 3, expertCount: 6)
