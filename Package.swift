@@ -40,6 +40,10 @@ var targets: [Target] = [
             .product(name: "CoreMetrics", package: "swift-metrics"),
         ],
         swiftSettings: settings),
+    .target(
+        name: "CUDA", dependencies: ["CFathom", "Platform"],
+        resources: [.embedInCode("Device/hopper.cuh")],
+        swiftSettings: settings),
     .target(name: "Simulation", dependencies: ["Platform"], swiftSettings: kernelSettings),
 
     // Floor 3
@@ -80,6 +84,7 @@ targets += [
             "KernelDispatch",
         ],
         swiftSettings: kernelSettings),
+    .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
 
     // Floor 5
     .target(
@@ -89,7 +94,8 @@ targets += [
     .target(
         name: "DeepSeekModel",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch", "DeepGEMM", "FlashMLA",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Kernels", "KernelDispatch", "DeepGEMM",
+            "FlashMLA", "EPLB",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -130,10 +136,11 @@ targets += [
     .target(
         name: "Commands",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "KernelDispatch", "DeepGEMM", "FlashMLA",
-            "DeepEP", "Tokenizers", "DeepSeekModel", "Inference",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch",
+            "DeepGEMM", "FlashMLA", "EPLB", "DeepEP", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "CoreMetrics", package: "swift-metrics"),
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -144,12 +151,13 @@ targets += [
 
 targets += [
     .target(
-        name: "TestSupport", dependencies: ["Platform", "Tensors"], path: "Tests/TestSupport", swiftSettings: settings)
+        name: "TestSupport", dependencies: ["Platform", "Tensors", "CUDA"], path: "Tests/TestSupport",
+        swiftSettings: settings)
 ]
 
 let testedModules = [
-    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "DeepGEMM", "FlashMLA", "Tokenizers",
-    "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP",
+    "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "EPLB",
+    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Kernels", "KernelDispatch"],
@@ -157,7 +165,7 @@ let testDependencies: [String: [Target.Dependency]] = [
     "DeepEP": ["LowPrecision", "Ranks", "Simulation", "Tensors"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
-        "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "Tokenizers",
+        "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers",
         .product(name: "Logging", package: "swift-log"),
     ],
     "Inference": [
@@ -177,7 +185,7 @@ let testDependencies: [String: [Target.Dependency]] = [
         .product(name: "Logging", package: "swift-log"),
     ],
     "Commands": [
-        "Tensors", "Tokenizers", "DeepSeekModel", "fathom",
+        "Tensors", "CUDA", "Tokenizers", "DeepSeekModel", "fathom",
         .product(name: "Subprocess", package: "swift-subprocess"),
     ],
 ]
@@ -186,6 +194,7 @@ targets += testedModules.map { module in
         name: "\(module)Tests",
         dependencies: [.target(name: module), "TestSupport"] + (module == "Platform" ? [] : ["Platform"])
             + (testDependencies[module] ?? []),
+        exclude: module == "CUDA" ? ["FakeDriver"] : [],
         swiftSettings: settings)
 }
 targets.append(.testTarget(name: "TidyTests", swiftSettings: settings))
@@ -199,6 +208,7 @@ let package = Package(
         .executable(name: "fathom", targets: ["fathom"]),
         .library(name: "DeepGEMM", targets: ["DeepGEMM"]),
         .library(name: "FlashMLA", targets: ["FlashMLA"]),
+        .library(name: "EPLB", targets: ["EPLB"]),
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "DeepSeekModel", targets: ["DeepSeekModel"]),
         .library(name: "Inference", targets: ["Inference"]),

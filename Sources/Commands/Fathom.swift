@@ -20,13 +20,15 @@ struct Fathom: AsyncParsableCommand {
             Completions for a shell: fathom --generate-completion-script bash|zsh|fish
             """,
         version: "0.1.0",
+        subcommands: [ExpertWorker.self],
         groupedSubcommands: groups)
 
     private static var groups: [CommandGroup] {
         [
             CommandGroup(name: "Answers", subcommands: answers),
             CommandGroup(name: "Model", subcommands: [Logits.self, Tokenize.self, Checkpoint.self]),
-            CommandGroup(name: "Machine", subcommands: [Bench.self, Gemm.self, MLA.self, EP.self, Doctor.self]),
+            CommandGroup(name: "Experts", subcommands: [EP.self, EPLBCommands.self]),
+            CommandGroup(name: "Machine", subcommands: [Bench.self, Gemm.self, MLA.self, GPU.self, Doctor.self]),
         ]
     }
 

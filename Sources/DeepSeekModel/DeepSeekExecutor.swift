@@ -69,8 +69,20 @@ public final class DeepSeekExecutor: ModelExecutor {
     ///
     /// - Parameter progress: called with layers done and layers in all.
     /// - Throws: what is wrong with the folder, naming file, field or tensor; `unavailable` without enough memory.
-    public init(
+    public convenience init(
         folder: String, options: Options = .init(), logger: Logger,
+        progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
+    ) throws(FathomError) {
+        try self.init(folder: folder, options: options, cacheMemory: { _ in nil }, logger: logger, progress: progress)
+    }
+
+    /// As the public one.
+    ///
+    /// - Parameter cacheMemory: gives zeroed memory of so many bytes for the cache, which outlives the executor; nil
+    ///   for memory of its own.
+    init(
+        folder: String, options: Options,
+        cacheMemory: (_ byteCount: Int) throws(FathomError) -> UnsafeMutableRawPointer?, logger: Logger,
         progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
     ) throws(FathomError) {
         let configuration = try DeepSeekConfiguration(folder: folder)
@@ -94,7 +106,7 @@ public final class DeepSeekExecutor: ModelExecutor {
         blockCount = max(1, (tokens + LatentCacheLayer.blockSize - 1) / LatentCacheLayer.blockSize)
         cache = try LatentCache(
             layerCount: configuration.layerCount, rowWidth: configuration.cacheRowWidth, blockCount: blockCount,
-            format: format)
+            format: format, memory: try cacheMemory(bytesPerToken * blockCount * LatentCacheLayer.blockSize))
         rotary = RotaryEmbedding(configuration)
         router = Router(configuration)
         quantizesActivations = options.quantizesActivations
@@ -111,13 +123,23 @@ public final class DeepSeekExecutor: ModelExecutor {
     }
 
     public func forward(_ chunks: [SequenceChunk]) throws(FathomError) -> LogitsMatrix {
+        try forward(chunks, exchange: nil)
+    }
+
+    /// One step with experts spread over ranks, or with all of them here.
+    func forward(
+        _ chunks: [SequenceChunk], exchange: (any ExpertExchange)?
+    ) throws(FathomError) -> LogitsMatrix {
         let batch = try TokenBatch(
             chunks, vocabularySize: vocabularySize, contextLength: contextLength, blockCount: blockCount)
-        guard batch.count > 0 else { return LogitsMatrix(rowCount: 0, vocabularySize: vocabularySize, values: []) }
+        guard batch.count > 0 || exchange != nil else {
+            return LogitsMatrix(rowCount: 0, vocabularySize: vocabularySize, values: [])
+        }
         return try arena.withLock { (arena) throws(FathomError) in
             try ForwardPass(
                 configuration: configuration, weights: weights, rotary: rotary, router: router, cache: cache,
-                quantizesActivations: quantizesActivations, context: context, arena: arena, batch: batch
+                quantizesActivations: quantizesActivations, context: context, arena: arena, batch: batch,
+                exchange: exchange
             ).run()
         }
     }

@@ -49,7 +49,10 @@ struct CheckpointTests {
         #expect(outcome.status == 0, "\(outcome)")
         let checks = try outcome.object()["checks"] as? [[String: Any]] ?? []
         let names = checks.compactMap { $0["name"] as? String }
-        for name in ["processor", "instruction set", "cores", "memory", "huge pages", "model", "port 8080"] {
+        for name in [
+            "processor", "instruction set", "cores", "memory", "huge pages", "model", "port 8080", "GPU",
+            "GPU compiler",
+        ] {
             #expect(names.contains(name), "\(names)")
         }
     }

@@ -8,7 +8,8 @@ struct HelpTests {
         [], ["serve"], ["chat"], ["generate"], ["logits"], ["tokenize"], ["checkpoint"],
         ["checkpoint", "inspect"],
         ["checkpoint", "synthesize"], ["bench"], ["bench", "generate"], ["bench", "tokenizer"],
-        ["gemm"], ["gemm", "bench"], ["gemm", "explain"], ["mla"], ["mla", "bench"], ["mla", "explain"], ["doctor"],
+        ["gemm"], ["gemm", "bench"], ["gemm", "explain"], ["mla"], ["mla", "bench"], ["mla", "explain"], ["eplb"],
+        ["eplb", "plan"], ["eplb", "show"], ["eplb", "bench"], ["gpu"], ["gpu", "info"], ["gpu", "compile"], ["doctor"],
         ["ep"], ["ep", "bench"], ["ep", "plan"], ["ep", "simulate"],
     ]
 
@@ -23,7 +24,7 @@ struct HelpTests {
 
     @Test("every command that is listed is tested here")
     func complete() async throws {
-        for parent in [[], ["checkpoint"], ["bench"], ["gemm"], ["mla"], ["ep"]] {
+        for parent in [[], ["checkpoint"], ["bench"], ["gemm"], ["mla"], ["eplb"], ["gpu"], ["ep"]] {
             let help = try await FathomProcess.run(parent + ["--help"]).output
             for match in help.matches(of: /(?m)^  ([a-z]+) {2,}[A-Z]/) {
                 let command = parent + [String(match.output.1)]

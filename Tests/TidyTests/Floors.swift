@@ -6,9 +6,9 @@ enum Floors {
     static let table: [[String]] = [
         ["CFathom"],
         ["Platform", "LowPrecision"],
-        ["Tensors", "Workers", "Telemetry", "Ranks", "Simulation"],
+        ["Tensors", "Workers", "Telemetry", "Ranks", "CUDA", "Simulation"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelDispatch"],
-        ["DeepGEMM", "FlashMLA", "DeepEP"],
+        ["DeepGEMM", "FlashMLA", "EPLB", "DeepEP"],
         ["Tokenizers", "DeepSeekModel"],
         ["Inference"],
         ["Server"],

@@ -35,11 +35,12 @@ struct Chat: AsyncParsableCommand {
     @OptionGroup(title: "Sampling") var sampling: SamplingOptions
     @OptionGroup(title: "Model") var model: ModelOptions
     @OptionGroup(title: "Model") var execution: ExecutionOptions
+    @OptionGroup(title: "Model") var experts: ExpertOptions
     @OptionGroup var logging: LoggingOptions
 
     func run() async throws {
         Interruption.takeOver()
-        let session = try ModelSession(model: model, execution: execution, logging: logging)
+        let session = try ModelSession(model: model, execution: execution, experts: experts, logging: logging)
         defer { session.engine.stop() }
         var conversation = Conversation(
             session: session, tokenizer: try session.requireTokenizer(),

@@ -23,7 +23,7 @@ struct Doctor: ParsableCommand {
 
     func run() throws {
         let report = Diagnosis(
-            checks: MachineChecks.all() + [modelCheck(), portCheck()] + OptionalTools.checks())
+            checks: MachineChecks.all() + [modelCheck(), portCheck()] + GPUChecks.all() + OptionalTools.checks())
         try Output.render(report, asJSON: output.json)
         if let failure = report.checks.first(where: { $0.state == .missing }) {
             throw FathomError(.unavailable, "\(failure.name): \(failure.finding)")

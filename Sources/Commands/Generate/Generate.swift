@@ -30,6 +30,7 @@ struct Generate: AsyncParsableCommand {
     @OptionGroup(title: "Sampling") var sampling: SamplingOptions
     @OptionGroup(title: "Model") var model: ModelOptions
     @OptionGroup(title: "Model") var execution: ExecutionOptions
+    @OptionGroup(title: "Model") var experts: ExpertOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup var logging: LoggingOptions
 
@@ -41,7 +42,7 @@ struct Generate: AsyncParsableCommand {
 
     func run() async throws {
         let text = try prompt ?? (tokens == nil ? LineReader.readAllText() : nil)
-        let session = try ModelSession(model: model, execution: execution, logging: logging)
+        let session = try ModelSession(model: model, execution: execution, experts: experts, logging: logging)
         defer { session.engine.stop() }
         var ids = tokens?.ids ?? []
         if let text {

@@ -9,7 +9,7 @@ import Tokenizers
 /// A loaded checkpoint with a running engine: what the commands that answer share.
 struct ModelSession {
     let folder: String
-    let executor: DeepSeekExecutor
+    let executor: any ModelExecutor
     /// nil where the folder has no tokenizer.json: such a checkpoint can be driven by token ids.
     let tokenizer: Tokenizer?
     let engine: InferenceEngine
@@ -20,7 +20,7 @@ struct ModelSession {
     ///
     /// - Parameter engineConfiguration: limits of the engine.
     init(
-        model: ModelOptions, execution: ExecutionOptions, logging: LoggingOptions,
+        model: ModelOptions, execution: ExecutionOptions, experts: ExpertOptions, logging: LoggingOptions,
         engineConfiguration: EngineConfiguration = .init()
     ) throws(FathomError) {
         let folder = try model.folder()
@@ -29,10 +29,11 @@ struct ModelSession {
         tokenizer =
             FilePaths.exists(FilePaths.join(folder, "tokenizer.json")) ? try Tokenizer(folder: folder) : nil
         defaults = try GenerationDefaults(folder: folder)
-        executor = try execution.loadExecutor(folder: folder, logger: logger)
+        let loaded = try experts.load(folder: folder, execution: execution, logger: logger)
+        executor = loaded.executor
         engine = InferenceEngine(
             executor: executor, tokenizer: tokenizer,
-            endOfSequence: Self.endOfSequence(executor.configuration, defaults),
+            endOfSequence: Self.endOfSequence(loaded.configuration, defaults),
             configuration: engineConfiguration, logger: logger)
         engine.start()
     }

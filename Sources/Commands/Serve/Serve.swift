@@ -53,6 +53,7 @@ struct Serve: AsyncParsableCommand {
 
     @OptionGroup(title: "Model") var model: ModelOptions
     @OptionGroup(title: "Model") var execution: ExecutionOptions
+    @OptionGroup(title: "Model") var experts: ExpertOptions
     @OptionGroup var logging: LoggingOptions
 
     func validate() throws {
@@ -77,6 +78,7 @@ struct Serve: AsyncParsableCommand {
         settings.version = Fathom.configuration.version
         let announcement = Announcement(host: host, needsKey: settings.apiKey != nil)
         let execution = execution
+        let experts = experts
         let limits = engineConfiguration
         // A request of more choices than may wait would be told to try again for ever.
         settings.maximumChoices = min(settings.maximumChoices, limits.maximumWaiting)
@@ -85,7 +87,8 @@ struct Serve: AsyncParsableCommand {
             configuration: settings, logger: logger, onListening: { announcement.listening(port: $0) },
             loader: {
                 let model = try ServedModel.load(
-                    folder: folder, execution: execution, limits: limits, logger: logger, running: running
+                    folder: folder, execution: execution, experts: experts, limits: limits, logger: logger,
+                    running: running
                 )
                 announcement.ready(model: model.name)
                 return model

@@ -26,18 +26,22 @@ final class RunningEngine: Sendable {
 extension ServedModel {
     /// Loads a checkpoint folder and starts an engine on it.
     static func load(
-        folder: String, execution: ExecutionOptions, limits: EngineConfiguration, logger: Logger,
-        running: RunningEngine
+        folder: String, execution: ExecutionOptions, experts: ExpertOptions, limits: EngineConfiguration,
+        logger: Logger, running: RunningEngine
     ) throws(FathomError) -> ServedModel {
         let files = try ModelFolder.load(path: folder)
-        let executor = try execution.loadExecutor(folder: folder, logger: logger)
+        let loaded = try experts.load(folder: folder, execution: execution, logger: logger)
         var configuration = limits
         configuration.modelName = files.name
         let engine = InferenceEngine(
-            executor: executor, tokenizer: files.tokenizer, endOfSequence: files.endOfSequence,
+            executor: loaded.executor, tokenizer: files.tokenizer, endOfSequence: files.endOfSequence,
             configuration: configuration, logger: logger)
         running.start(engine)
         let sampling = files.defaults.samplingParameters
+        var ranks: (@Sendable () -> Ranks)?
+        if let spread = loaded.spread {
+            ranks = { Ranks(present: spread.presentRanks(), count: spread.rankCount) }
+        }
         return ServedModel(
             name: files.name, engine: engine, tokenizer: files.tokenizer, chatFormat: files.chatFormat,
             // A small cache holds less than the model's context.
@@ -45,7 +49,8 @@ extension ServedModel {
             beginOfSequence: try TextPrompt.beginOfSequence(folder: folder, tokenizer: files.tokenizer),
             defaults: .init(
                 temperature: sampling.temperature, topP: sampling.topP, topK: sampling.topK,
-                repetitionPenalty: sampling.repetitionPenalty))
+                repetitionPenalty: sampling.repetitionPenalty),
+            ranks: ranks)
     }
 }
 #endif

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 
 /// Which rows each expert gets: tokens grouped by expert, experts ascending, tokens ascending inside an expert.
-struct ExpertPlan {
+package struct ExpertPlan {
     /// An expert that at least one token chose, and its rows in the grouped order.
-    struct Group {
-        var expert: Int
-        var rows: Range<Int>
+    package struct Group: Sendable, Equatable {
+        package var expert: Int
+        package var rows: Range<Int>
     }
 
     /// Where a token's row for one of its experts is.

@@ -9,11 +9,15 @@ internal import Workers
 
 /// The dense MLP and the mixture of experts (DeepSeekMoE, arXiv 2401.06066; routing of DeepSeek-V3, arXiv 2412.19437).
 extension ForwardPass {
-    /// Floats that the rows of one slab's experts may take: 64 MiB.
-    private static let slabFloats = 1 << 24
+    /// Tokens whose experts are computed together: their rows may take 64 MiB.
+    static func slabTokens(_ configuration: DeepSeekConfiguration) -> Int {
+        max(1, (1 << 24) / (configuration.expertsPerToken * 2 * configuration.hiddenSize))
+    }
 
     /// hidden += feedForward(norm(hidden)).
-    func feedForward(_ layer: LayerWeights, hidden: UnsafeMutablePointer<Float>) throws(FathomError) {
+    func feedForward(
+        _ layer: LayerWeights, index: Int, hidden: UnsafeMutablePointer<Float>
+    ) throws(FathomError) {
         try arena.scope { () throws(FathomError) in
             let normed = try arena.take(batch.count * hiddenSize)
             normalize(hidden, rows: batch.count, width: hiddenSize, by: layer.postAttentionNorm, into: normed)
@@ -24,11 +28,14 @@ extension ForwardPass {
                 let output = try self.mlp([(mlp, input, batch.count)])[0]
                 add(output, to: hidden, rows: batch.count)
             case .experts(let experts):
-                let slab = max(1, Self.slabFloats / (configuration.expertsPerToken * 2 * hiddenSize))
-                for first in Swift.stride(from: 0, to: batch.count, by: slab) {
-                    let count = min(slab, batch.count - first)
+                let slab = exchange?.slabTokens ?? Self.slabTokens(configuration)
+                // Ranks that share experts go through equally many slabs, with or without tokens of their own.
+                let slabs = exchange?.slabCount ?? (batch.count + slab - 1) / slab
+                for slabIndex in 0..<slabs {
+                    let first = min(slabIndex * slab, batch.count)
                     try mixture(
-                        experts, normed + first * hiddenSize, rows: count, hidden: hidden + first * hiddenSize)
+                        experts, layer: index, normed + first * hiddenSize,
+                        rows: min(slab, batch.count - first), hidden: hidden + first * hiddenSize)
                 }
             }
         }
@@ -88,29 +95,48 @@ extension ForwardPass {
 
     /// hidden += Σ weight · expert(normed) + shared(normed) for a slab of tokens.
     private func mixture(
-        _ layer: ExpertWeights, _ normed: UnsafeMutablePointer<Float>, rows: Int,
+        _ layer: ExpertWeights, layer index: Int, _ normed: UnsafeMutablePointer<Float>, rows: Int,
         hidden: UnsafeMutablePointer<Float>
     ) throws(FathomError) {
         try arena.scope { () throws(FathomError) in
             let choices = try route(layer, normed, rows: rows)
-            let plan = ExpertPlan(choices: choices, expertCount: layer.experts.count)
-            let active = plan.groups.map { layer.experts[$0.expert] }
-            try StoredWeight.check(active.flatMap(\.all) + (layer.shared?.all ?? []), on: context)
-
             let input = try activations(normed, rows: rows, width: hiddenSize, for: layer.experts[0].gate)
-            let gathered = try arena.take(plan.tokens.count * hiddenSize)
-            context.team.run(taskCount: plan.tokens.count) { row, _ in
-                (gathered + row * hiddenSize).update(from: input + plan.tokens[row] * hiddenSize, count: hiddenSize)
+            let received: ExpertRows
+            if let exchange {
+                received = try exchange.dispatch(layer: index, rows: input, choices: choices)
+            } else {
+                received = try gather(ExpertPlan(choices: choices, expertCount: layer.experts.count), input)
             }
-            var groups = zip(active, plan.groups).map { weights, group in
-                (weights, gathered + group.rows.lowerBound * hiddenSize, group.rows.count)
+            let active = received.groups.map { layer.experts[$0.expert] }
+            let shared = rows > 0 ? layer.shared : nil
+            try StoredWeight.check(active.flatMap(\.all) + (shared?.all ?? []), on: context)
+            var groups = zip(active, received.groups).map { weights, group in
+                (weights, received.rows + group.rows.lowerBound * hiddenSize, group.rows.count)
             }
-            if let shared = layer.shared {
+            if let shared {
                 groups.append((shared, try activations(normed, rows: rows, width: hiddenSize, for: shared.gate), rows))
             }
-            let outputs = try mlp(groups)
-            combine(plan, choices, outputs, hasShared: layer.shared != nil, hidden: hidden)
+            var outputs = try mlp(groups)
+            let sharedOutput = shared == nil ? nil : outputs.removeLast()
+            let chosen: [[UnsafeMutablePointer<Float>]]
+            if let exchange {
+                chosen = try exchange.combine(outputs: outputs, groups: received.groups)
+            } else {
+                chosen = received.places.map { $0.map { outputs[$0.group] + $0.row * hiddenSize } }
+            }
+            combine(choices, chosen, shared: sharedOutput, hidden: hidden)
         }
+    }
+
+    /// The rows of each expert side by side.
+    private func gather(
+        _ plan: ExpertPlan, _ input: UnsafeMutablePointer<Float>
+    ) throws(FathomError) -> ExpertRows {
+        let gathered = try arena.take(plan.tokens.count * hiddenSize)
+        context.team.run(taskCount: plan.tokens.count) { row, _ in
+            (gathered + row * hiddenSize).update(from: input + plan.tokens[row] * hiddenSize, count: hiddenSize)
+        }
+        return ExpertRows(groups: plan.groups, rows: gathered, places: plan.places)
     }
 
     /// Each token's experts and weights.
@@ -130,20 +156,17 @@ extension ForwardPass {
 
     /// Sums each token's expert outputs in ascending order of the expert, then the shared experts' output.
     private func combine(
-        _ plan: ExpertPlan, _ choices: [[Router.Choice]], _ outputs: [UnsafeMutablePointer<Float>], hasShared: Bool,
-        hidden: UnsafeMutablePointer<Float>
+        _ choices: [[Router.Choice]], _ outputs: [[UnsafeMutablePointer<Float>]],
+        shared: UnsafeMutablePointer<Float>?, hidden: UnsafeMutablePointer<Float>
     ) {
         let kernels = context.kernels
         context.team.run(taskCount: choices.count) { token, worker in
             let sum = context.scratch(of: worker)
             sum.update(repeating: 0, count: hiddenSize)
-            for (choice, place) in zip(choices[token], plan.places[token]) {
-                kernels.addScaled(
-                    outputs[place.group] + place.row * hiddenSize, choice.weight, sum, hiddenSize)
+            for (choice, output) in zip(choices[token], outputs[token]) {
+                kernels.addScaled(output, choice.weight, sum, hiddenSize)
             }
-            if hasShared, let shared = outputs.last {
-                kernels.addScaled(shared + token * hiddenSize, 1, sum, hiddenSize)
-            }
+            if let shared { kernels.addScaled(shared + token * hiddenSize, 1, sum, hiddenSize) }
             kernels.addScaled(sum, 1, hidden + token * hiddenSize, hiddenSize)
         }
     }

@@ -22,6 +22,8 @@ struct ForwardPass {
     let context: ComputeContext
     let arena: Arena
     let batch: TokenBatch
+    /// Where the experts are, if not all in this process. Then a step without tokens still computes for other ranks.
+    var exchange: (any ExpertExchange)?
 
     var hiddenSize: Int { configuration.hiddenSize }
 
@@ -31,8 +33,10 @@ struct ForwardPass {
             try embed(into: hidden)
             let tables = try rotaryTables()
             for (index, layer) in weights.layers.enumerated() {
-                try attention(layer, cache: cache.layer(index), tables: tables, hidden: hidden)
-                try feedForward(layer, hidden: hidden)
+                if batch.count > 0 {
+                    try attention(layer, cache: cache.layer(index), tables: tables, hidden: hidden)
+                }
+                try feedForward(layer, index: index, hidden: hidden)
             }
             return try logits(hidden)
         }

@@ -5,29 +5,42 @@ internal import Platform
 internal import Tensors
 
 /// The paged KV cache of all layers. Memory becomes resident as blocks are first written.
-final class LatentCache: Sendable {
+final class LatentCache: @unchecked Sendable {
+    // SAFETY: @unchecked Sendable because the address never changes; steps, which write, take turns.
+
     let blockCount: Int
     private let format: LatentCacheLayer.Format
     private let rowWidth: Int
     private let layerByteCount: Int
-    private let storage: AlignedBuffer<UInt8>
+    private let baseAddress: UnsafeMutableRawPointer
+    /// Memory of the cache's own, if nobody else keeps it.
+    private let storage: AlignedBuffer<UInt8>?
 
+    /// - Parameter memory: `byteCount` bytes for these extents that outlive the cache, or nil for memory of its own.
     init(
-        layerCount: Int, rowWidth: Int, blockCount: Int, format: LatentCacheLayer.Format
+        layerCount: Int, rowWidth: Int, blockCount: Int, format: LatentCacheLayer.Format,
+        memory: UnsafeMutableRawPointer? = nil
     ) throws(FathomError) {
         self.blockCount = blockCount
         self.format = format
         self.rowWidth = rowWidth
         layerByteCount = blockCount * LatentCacheLayer.blockSize * rowWidth * format.byteCount
-        storage = try AlignedBuffer(
+        if let memory {
+            storage = nil
+            baseAddress = memory
+            return
+        }
+        let buffer = try AlignedBuffer<UInt8>(
             count: layerCount * layerByteCount,
             purpose: "a KV cache of \(blockCount * LatentCacheLayer.blockSize) tokens")
+        storage = buffer
+        // SAFETY: `storage` keeps the buffer.
+        baseAddress = UnsafeMutableRawPointer(buffer.baseAddress)
     }
 
     func layer(_ index: Int) -> LatentCacheLayer {
-        // SAFETY: layers lie side by side in `storage`, which lives as long as the cache.
+        // SAFETY: layers lie side by side in memory that lives as long as the cache.
         LatentCacheLayer(
-            format: format, rowWidth: rowWidth,
-            baseAddress: UnsafeMutableRawPointer(storage.baseAddress) + index * layerByteCount)
+            format: format, rowWidth: rowWidth, baseAddress: baseAddress + index * layerByteCount)
     }
 }

@@ -12,6 +12,11 @@ package struct Router: Sendable {
     package struct Choice: Equatable, Sendable {
         package var expert: Int
         package var weight: Float
+
+        package init(expert: Int, weight: Float) {
+            self.expert = expert
+            self.weight = weight
+        }
     }
 
     private let scoring: DeepSeekConfiguration.ScoringFunction

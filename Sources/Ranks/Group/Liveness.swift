@@ -68,6 +68,12 @@ final class Liveness: Sendable {
 
     func stop() { pulse.stop() }
 
+    /// Kills the process of another rank, if it is one.
+    func kill(_ other: Int) {
+        let process = peers.withLock { $0[other].isWatched ? $0[other].process : 0 }
+        if process > 0 { Glibc.kill(process, SIGKILL) }
+    }
+
     /// Why nothing more can come from a rank, as the rest of a sentence; nil as long as something can.
     func loss(of other: Int) -> String? {
         switch control.state(other) {
@@ -81,7 +87,7 @@ final class Liveness: Sendable {
             if peers[other].descriptor >= 0 {
                 var poll = pollfd(fd: peers[other].descriptor, events: Int16(POLLIN), revents: 0)
                 if Glibc.poll(&poll, 1, 0) == 1 { return "has died (process \(process))" }
-            } else if kill(process, 0) != 0, errno == ESRCH {
+            } else if Glibc.kill(process, 0) != 0, errno == ESRCH {
                 return "has died (process \(process))"
             }
             let heartbeat = control.heartbeat(other).pointee.load(ordering: .acquiring)

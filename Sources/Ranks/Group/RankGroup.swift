@@ -63,6 +63,11 @@ public final class RankGroup: Sendable {
     public struct LostRank: Sendable, Equatable {
         public let rank: Int
         public let reason: String
+
+        package init(rank: Int, reason: String) {
+            self.rank = rank
+            self.reason = reason
+        }
     }
 
     /// The ranks that have left, died or hung by now.
@@ -71,6 +76,10 @@ public final class RankGroup: Sendable {
             liveness.loss(of: other).map { LostRank(rank: other, reason: $0) }
         }
     }
+
+    /// Ends the process of a rank that hangs, so that it cannot write to anybody's memory later. Does nothing to a rank
+    /// that is a thread of this process.
+    public func expel(_ rank: Int) { liveness.kill(rank) }
 
     // MARK: Waiting
 

@@ -21,6 +21,19 @@ public struct ServedModel: Sendable {
         }
     }
 
+    /// The processes that compute a model together.
+    public struct Ranks: Sendable {
+        /// Those that are there, ascending.
+        public var present: [Int]
+        /// Those that were there at the start.
+        public var count: Int
+
+        public init(present: [Int], count: Int) {
+            self.present = present
+            self.count = count
+        }
+    }
+
     /// What clients call it.
     public var name: String
     public var engine: any TextGenerationEngine
@@ -31,14 +44,17 @@ public struct ServedModel: Sendable {
     /// The token put before the text prompts of `/v1/completions` and `/tokenize`; nil for none.
     public var beginOfSequence: Int32?
     public var defaults: SamplingDefaults
+    /// The ranks over which the experts are spread, as they are now; nil for one process.
+    public var ranks: (@Sendable () -> Ranks)?
     /// Seconds since 1970 that `/v1/models` reports.
     public var created: Int
 
     public init(
         name: String, engine: any TextGenerationEngine, tokenizer: Tokenizer, chatFormat: ChatFormat,
         contextLength: Int, beginOfSequence: Int32? = nil, defaults: SamplingDefaults = .init(),
-        created: Int = 0
+        ranks: (@Sendable () -> Ranks)? = nil, created: Int = 0
     ) {
+        self.ranks = ranks
         self.name = name
         self.engine = engine
         self.tokenizer = tokenizer

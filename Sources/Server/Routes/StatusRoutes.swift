@@ -27,12 +27,15 @@ struct StatusRoutes: Sendable {
                 return notReady(
                     "unhealthy", "the engine has failed; its log has the reason", retryAfterSeconds: nil)
             }
-            return .json(
-                .object([
-                    "status": .string("ready"), "model": .string(model.name),
-                    "running": .integer(load.running),
-                    "waiting": .integer(load.waiting), "kv_cache_usage": .number(load.kvCacheUsage),
-                ]))
+            var fields: [String: JSONValue] = [
+                "status": .string("ready"), "model": .string(model.name), "running": .integer(load.running),
+                "waiting": .integer(load.waiting), "kv_cache_usage": .number(load.kvCacheUsage),
+            ]
+            if let ranks = model.ranks?() {
+                fields["ranks"] = .array(ranks.present.map { .integer($0) })
+                fields["ranks_at_start"] = .integer(ranks.count)
+            }
+            return .json(.object(fields))
         }
     }
 
