@@ -14,7 +14,8 @@ let settings: [SwiftSetting] =
         .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     ] + (Context.environment["FATHOM_WARNINGS_AS_ERRORS"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
-/// Kernel modules stay optimised in debug builds, so that tests of everything above them run at speed.
+/// Kernel modules stay optimised in debug builds, so that tests of everything above them run at speed; so do protocols
+/// and their simulation, of which tests run tens of thousands of schedules.
 let kernelSettings = settings + [.unsafeFlags(["-O"], .when(configuration: .debug))]
 
 // MARK: Modules, lowest floor first (see ARCHITECTURE.md)
@@ -46,6 +47,7 @@ var targets: [Target] = [
         name: "CUDA", dependencies: ["CFathom", "Platform"],
         resources: [.embedInCode("Device/hopper.cuh"), .embedInCode("Device/layout.cuh")],
         swiftSettings: settings),
+    .target(name: "Simulation", dependencies: ["Platform"], swiftSettings: kernelSettings),
 
     // Floor 3
     .target(name: "Kernels", dependencies: ["CFathom"], swiftSettings: kernelSettings),
@@ -92,6 +94,13 @@ targets += [
         dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
         resources: [.embedInCode("CUDA/mla.cu"), .embedInCode("CUDA/mla_layout.cuh")],
         swiftSettings: settings),
+    .target(
+        name: "DeepEP",
+        dependencies: [
+            "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Simulation", "Kernels",
+            "KernelDispatch",
+        ],
+        swiftSettings: kernelSettings),
     .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
 
     // Floor 5
@@ -145,7 +154,7 @@ targets += [
         name: "Commands",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch",
-            "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers", "DeepSeekModel", "Inference",
+            "DeepGEMM", "FlashMLA", "EPLB", "DeepEP", "Tokenizers", "DeepSeekModel", "Inference",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -165,11 +174,12 @@ targets += [
 
 let testedModules = [
     "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "EPLB",
-    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands",
+    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
+    "DeepEP": ["LowPrecision", "Ranks", "Simulation", "Tensors"],
     "Tensors": ["LowPrecision"],
     "DeepSeekModel": [
         "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers",

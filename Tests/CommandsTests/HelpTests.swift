@@ -11,7 +11,7 @@ struct HelpTests {
         ["gemm"], ["gemm", "bench"], ["gemm", "explain"], ["mla"], ["mla", "bench"], ["mla", "explain"], ["eplb"],
         ["eplb", "plan"], ["eplb", "show"], ["eplb", "bench"], ["gpu"], ["gpu", "info"], ["gpu", "compile"],
         ["gpu", "explain"], ["gpu", "explain", "gemm"], ["gpu", "test"], ["gpu", "bench"], ["doctor"],
-        ["launch"], ["ranks"], ["ranks", "check"],
+        ["launch"], ["ranks"], ["ranks", "check"], ["ep"], ["ep", "bench"], ["ep", "plan"], ["ep", "simulate"],
     ]
 
     @Test("every command explains itself with an example", arguments: commands)
@@ -26,7 +26,7 @@ struct HelpTests {
     @Test("every command that is listed is tested here")
     func complete() async throws {
         for parent in [
-            [], ["checkpoint"], ["bench"], ["gemm"], ["mla"], ["eplb"], ["gpu"], ["gpu", "explain"], ["ranks"],
+            [], ["checkpoint"], ["bench"], ["gemm"], ["mla"], ["eplb"], ["gpu"], ["gpu", "explain"], ["ranks"], ["ep"],
         ] {
             let help = try await FathomProcess.run(parent + ["--help"]).output
             for match in help.matches(of: /(?m)^  ([a-z]+) {2,}[A-Z]/) {

@@ -6,9 +6,9 @@ enum Floors {
     static let table: [[String]] = [
         ["CFathom", "CUCX"],
         ["Platform", "LowPrecision"],
-        ["Tensors", "Workers", "Telemetry", "Ranks", "CUDA"],
+        ["Tensors", "Workers", "Telemetry", "Ranks", "CUDA", "Simulation"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelsAVX512", "KernelDispatch"],
-        ["DeepGEMM", "FlashMLA", "EPLB"],
+        ["DeepGEMM", "FlashMLA", "EPLB", "DeepEP"],
         ["Tokenizers", "DeepSeekModel"],
         ["Inference"],
         ["Server"],

@@ -7,6 +7,7 @@
 #define FATHOM_CFATHOM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "CUDADriverTypes.h"
@@ -91,6 +92,30 @@ static inline void fathom_prefetch(const void *address) {
 /// Keeps the compiler from moving loads across it. It would otherwise start all rows of a tile at once and run out of
 /// registers; Swift has no spelling for it.
 static inline void fathom_load_barrier(void) { __asm__ volatile("" ::: "memory"); }
+
+/// Copies past the caches, for what nobody is going to read soon; Swift has no spelling for such stores. `target` is a
+/// multiple of 16. The stores are ordered before later stores only by `fathom_store_fence`.
+static inline void fathom_stream_copy(void *target, const void *source, size_t byte_count) {
+#if defined(__x86_64__)
+    typedef long long fathom_words __attribute__((vector_size(16)));
+    typedef long long fathom_loose_words __attribute__((vector_size(16), aligned(1)));
+    size_t blocks = byte_count / 16;
+    for (size_t i = 0; i < blocks; i++)
+        __builtin_nontemporal_store((fathom_words)((const fathom_loose_words *)source)[i], (fathom_words *)target + i);
+    __builtin_memcpy((char *)target + blocks * 16, (const char *)source + blocks * 16, byte_count % 16);
+#else
+    __builtin_memcpy(target, source, byte_count);
+#endif
+}
+
+/// Makes all earlier stores, those past the caches too, visible before later ones.
+static inline void fathom_store_fence(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#else
+    __sync_synchronize();
+#endif
+}
 
 #if defined(__AVX__)
 typedef float fathom_float8 __attribute__((vector_size(32)));

@@ -118,7 +118,7 @@ public final class RankGroup: Sendable {
     ///   - purpose: what is waited for, for the error.
     /// - Returns: false if the time was over.
     /// - Throws: `unavailable` naming a watched rank that is lost.
-    func wait(
+    package func wait(
         timeoutMilliseconds: Int, watching watched: some Sequence<Int>, for purpose: @autoclosure () -> String,
         until condition: () -> Bool
     ) throws(FathomError) -> Bool {

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+
+// SAFETY: In this file addresses are of whole rows that the caller keeps or that lie in slots of the shared region.
+
+public import Platform
+internal import Tensors
+
+extension ExpertExchange {
+    /// Returns a row for each choice, and sums them at the source alone, in top-k order, in floats, rounded once to
+    /// BF16 (floats are not rounded).
+    ///
+    /// So the result does not depend on where experts are or how many ranks there are, bit for bit; it costs a row of
+    /// traffic for each choice instead of one for each rank. Goes directly, over one hop.
+    ///
+    /// - Parameters:
+    ///   - returned: `expanded.rowCount` rows in the format of the result; padding is not read.
+    ///   - expanded: made from the tokens of `handle`'s dispatch.
+    ///   - weighted: whether each row is multiplied by its choice's weight; the source's own, which need not travel.
+    /// - Throws: `usage` for arguments that do not fit, `unavailable` naming a rank that is lost or does not come.
+    public func combineChoices(
+        _ returned: TokenRows, expanded: ExpandedTokens, handle: DispatchHandle, weighted: Bool
+    ) throws(FathomError) -> CombinedTokens {
+        var run: CombineRun
+        do throws(FathomError) {
+            run = try prepareChoices(returned, expanded, handle, weighted)
+        } catch {
+            fail(error)
+            throw error
+        }
+        epoch += 1
+        var plan = CombineProtocol.Plan(
+            wiring: ExchangeWiring(placement: placement, rank: rank, twoHop: false), capacity: capacity,
+            rowsOfSource: [], rowsOfKey: Array(repeating: 0, count: placement.rankCount), wanted: [[]], ownKeys: [],
+            otherNodes: Array(repeating: [], count: handle.tokenCount), recordsToNode: [0])
+        plan.rowsOfSource = (0..<placement.rankCount).map { run.firstRow[$0 + 1] - run.firstRow[$0] }
+        for token in 0..<handle.tokenCount {
+            let keys = handle.selection.choices(of: token).filter { $0 >= 0 }
+                .map { Int32(placement.rank(ofExpert: Int($0))) }
+            plan.ownKeys.append(keys)
+            for key in keys { plan.rowsOfKey[Int(key)] += 1 }
+        }
+        var machine = CombineProtocol(plan: plan, epoch: epoch)
+        var weights: [Float]?
+        try self.run(&machine, named: "combine") { (action, _) throws(FathomError) in
+            perform(action, run, &weights)
+            return nil
+        }
+        return CombinedTokens(rows: run.sums, weights: nil)
+    }
+
+    private func prepareChoices(
+        _ returned: TokenRows, _ expanded: ExpandedTokens, _ handle: DispatchHandle, _ weighted: Bool
+    ) throws(FathomError) -> CombineRun {
+        let tokens = handle.plan.rowsOfSource.reduce(0, +)
+        guard expanded.rowOfChoice.count == tokens * topK, returned.count == expanded.rowCount else {
+            throw FathomError(
+                .usage,
+                """
+                rank \(rank): \(returned.count) rows for \(expanded.rowCount) expanded ones of \
+                \(expanded.rowOfChoice.count / topK) tokens; \(tokens) tokens were received
+                """)
+        }
+        guard capacity.returnRows >= topK else {
+            throw FathomError(
+                .usage, "rank \(rank): \(capacity.returnRows) return slots; a sum of top-\(topK) choices needs \(topK)")
+        }
+        guard !weighted || handle.selection.weights != nil else {
+            throw FathomError(.usage, "rank \(rank): choices without weights cannot be weighted")
+        }
+        var order: [Int32] = []
+        var firstRow = [0]
+        var token = 0
+        for count in handle.plan.rowsOfSource {
+            order += expanded.rowOfChoice[token * topK..<(token + count) * topK].filter { $0 >= 0 }
+            token += count
+            firstRow.append(order.count)
+        }
+        return CombineRun(
+            returned: returned, options: CombineOptions(), firstRow: firstRow,
+            sums: try AlignedBuffer(
+                count: handle.tokenCount * memory.returnDataBytes, purpose: "combined tokens"),
+            partial: try AlignedBuffer(count: memory.returnStride, purpose: "a sum on the way"), order: order,
+            choiceWeights: (handle.selection, weighted))
+    }
+
+    /// Sums a token's choices, whose rows come in top-k order.
+    func sumChoices(
+        _ token: Int, _ rows: [UnsafeRawPointer], _ choices: (selection: TopKSelection, weighted: Bool),
+        to out: UnsafeMutableRawPointer
+    ) {
+        guard choices.weighted, let all = choices.selection.weights else {
+            sum(rows, to: out)
+            return
+        }
+        let weights = (0..<topK).filter { choices.selection.experts[token * topK + $0] >= 0 }
+            .map { all[token * topK + $0] }
+        let parts = Array(zip(rows, weights).map { (row: $0, weight: $1) })
+        if memory.returnElementBytes == 4 {
+            RowSum.weightedFloat32(parts, to: out, count: format.hidden)
+        } else {
+            RowSum.weightedBFloat16(parts, to: out, count: format.hidden)
+        }
+    }
+}

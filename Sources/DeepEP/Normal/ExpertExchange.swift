@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+
+internal import CFathom
+public import Platform
+public import Ranks
+internal import Tensors
+
+/// One rank's end of dispatch and combine: tokens to the ranks of their experts, and what these make of them back.
+///
+/// All ranks of the group make an exchange with the same arguments and call the same operations in the same order, each
+/// from one thread. What an operation returns depends on its arguments alone, bit for bit: not on the transport, the
+/// bounds of the queues, or timing. If a rank is lost or does not come, every operation ends with an error that names
+/// it, and the exchange cannot be used any more.
+public final class ExpertExchange {
+    public let placement: ExpertPlacement
+    public let format: RowFormat
+    public let topK: Int
+    public let capacity: ExchangeCapacity
+    /// Whether tokens go to other nodes over the rank with the same index there.
+    public let twoHop: Bool
+    /// How long an operation waits without progress before it fails.
+    public var timeoutMilliseconds: Int
+    /// How long this rank has waited for each rank, in nanoseconds: to find the slow ones.
+    public internal(set) var waitedNanoseconds: [UInt64]
+
+    let group: RankGroup
+    let region: SymmetricRegion
+    let memory: ExchangeMemory
+    let wiring: ExchangeWiring
+    var epoch = 0
+    private var failure: FathomError?
+    private var seen: [UInt64]
+
+    /// Makes an exchange; all ranks call it.
+    ///
+    /// - Parameters:
+    ///   - format: of the rows that are dispatched. What comes back is BF16, or float where this is.
+    ///   - topK: choices per token.
+    ///   - twoHop: whether tokens go to other nodes over the rank with the same index there.
+    /// - Throws: `usage` where arguments differ among ranks or do not fit the group, `unavailable` without memory.
+    public init(
+        group: RankGroup, placement: ExpertPlacement, format: RowFormat, topK: Int, capacity: ExchangeCapacity,
+        twoHop: Bool = false, timeoutMilliseconds: Int = 30_000
+    ) throws(FathomError) {
+        guard placement.rankCount == group.rankCount else {
+            throw FathomError(
+                .usage, "experts placed on \(placement.rankCount) ranks for a group of \(group.rankCount)")
+        }
+        guard !twoHop || placement.hasEvenNodes else {
+            throw FathomError(
+                .usage,
+                "\(placement.rankCount) ranks, \(placement.ranksPerNode) to a node: two hops need equal nodes")
+        }
+        guard topK >= 1, topK <= Self.maximumTopK else {
+            throw FathomError(.usage, "top-\(topK); 1 to \(Self.maximumTopK) are legal")
+        }
+        guard capacity.landingRows >= placement.rankCount else {
+            throw FathomError(.usage, "\(capacity.landingRows) landing slots for \(placement.rankCount) ranks")
+        }
+        self.placement = placement
+        self.format = format
+        self.topK = topK
+        self.capacity = capacity
+        self.twoHop = twoHop
+        self.timeoutMilliseconds = timeoutMilliseconds
+        self.group = group
+        wiring = ExchangeWiring(placement: placement, rank: group.rank, twoHop: twoHop)
+        memory = ExchangeMemory(
+            placement: placement, format: format, topK: topK, capacity: capacity, nodeCount: wiring.nodeCount)
+        waitedNanoseconds = Array(repeating: 0, count: placement.rankCount)
+        seen = Array(repeating: 0, count: ExchangeWiring.wordCount(rankCount: placement.rankCount))
+        try Self.checkAgreement(group, placement, format, topK, capacity, twoHop)
+        region = try group.symmetricRegion(byteCount: memory.byteCount, signalCount: memory.signalCount)
+    }
+
+    /// Choices per token at most.
+    public static let maximumTopK = 1024
+
+    /// This rank.
+    public var rank: Int { group.rank }
+
+    /// - Throws: `usage` naming a rank whose arguments differ.
+    private static func checkAgreement(
+        _ group: RankGroup, _ placement: ExpertPlacement, _ format: RowFormat, _ topK: Int,
+        _ capacity: ExchangeCapacity, _ twoHop: Bool
+    ) throws(FathomError) {
+        let text = "\(placement) \(format) top-\(topK) \(capacity) \(twoHop ? "two hops" : "direct")"
+        for (rank, other) in try group.allGather(Array(text.utf8)).enumerated() where other != Array(text.utf8) {
+            throw FathomError(
+                .usage,
+                """
+                rank \(rank) makes an exchange of \(String(decoding: other, as: UTF8.self)), rank \(group.rank) one of \
+                \(text)
+                """)
+        }
+    }
+
+    // MARK: Running a protocol
+
+    /// Performs an action; returns the event that answers it, if one does.
+    typealias Perform<Machine> = (_ action: ExchangeAction, _ machine: Machine) throws(FathomError) -> ExchangeEvent?
+
+    /// Runs a protocol to its end: hands it what the signals say, and has its actions performed in order.
+    func run<Machine: ExchangeMachine>(
+        _ machine: inout Machine, named name: String, perform: Perform<Machine>
+    ) throws(FathomError) {
+        if let failure { throw failure }
+        do throws(FathomError) {
+            var actions: [ExchangeAction] = []
+            for index in seen.indices { seen[index] = 0 }
+            machine.start(&actions)
+            try work(&actions, &machine, perform)
+            while !machine.isFinished {
+                var changed = false
+                for word in seen.indices {
+                    let value = region.value(word)
+                    guard value != seen[word] else { continue }
+                    seen[word] = value
+                    changed = true
+                    machine.handle(.signal(word: word, value: value), &actions)
+                    try work(&actions, &machine, perform)
+                }
+                if !changed { try awaitSignal(machine.awaited, name) }
+            }
+        } catch {
+            fail(error)
+            throw error
+        }
+    }
+
+    /// Performs actions, and those that answers lead to.
+    private func work<Machine: ExchangeMachine>(
+        _ actions: inout [ExchangeAction], _ machine: inout Machine, _ perform: Perform<Machine>
+    ) throws(FathomError) {
+        var next = 0
+        while next < actions.count {
+            let action = actions[next]
+            next += 1
+            if case .signal(let peer, let word, let value) = action {
+                fathom_store_fence()
+                region.signal(peer, word, value)
+            } else if let answer = try perform(action, machine) {
+                machine.handle(answer, &actions)
+            }
+        }
+        actions.removeAll(keepingCapacity: true)
+    }
+
+    /// Ends the use of this exchange, here and at the others.
+    func fail(_ error: FathomError) {
+        failure = failure ?? error
+        for other in 0..<group.rankCount where other != rank {
+            region.signal(other, memory.failureWord, UInt64(rank + 1))
+        }
+    }
+
+    /// Sleeps until a signal changes.
+    private func awaitSignal(_ awaited: [Int], _ name: String) throws(FathomError) {
+        let start = ContinuousClock.now
+        let came = try group.wait(
+            timeoutMilliseconds: timeoutMilliseconds, watching: awaited, for: "\(name) \(epoch)",
+            until: {
+                region.value(memory.failureWord) != 0 || seen.indices.contains { region.value($0) != seen[$0] }
+            })
+        let elapsed = UInt64(max(0, (ContinuousClock.now - start) / .nanoseconds(1)))
+        for other in awaited where other != rank { waitedNanoseconds[other] += elapsed }
+        if case let told = region.value(memory.failureWord), told != 0 {
+            throw FathomError(
+                .unavailable,
+                "rank \(told - 1) could not complete an exchange; rank \(rank) was in \(name) \(epoch)")
+        }
+        guard came else {
+            let names = awaited.map(String.init).joined(separator: ", ")
+            throw FathomError(
+                .unavailable, "rank \(rank) waited \(timeoutMilliseconds) ms in \(name) \(epoch) for rank \(names)")
+        }
+    }
+
+    // MARK: Memory
+
+    /// The address of a place in a rank's memory.
+    func address(_ rank: Int, _ offset: Int) -> UnsafeMutableRawPointer? { region.peer(rank).map { $0 + offset } }
+}
+
+/// A protocol's state machine, as `ExpertExchange` runs it.
+protocol ExchangeMachine {
+    /// Whether this rank has nothing left to do.
+    var isFinished: Bool { get }
+    /// The ranks that this one waits for.
+    var awaited: [Int] { get }
+    mutating func start(_ actions: inout [ExchangeAction])
+    mutating func handle(_ event: ExchangeEvent, _ actions: inout [ExchangeAction])
+}
+
+extension DispatchProtocol: ExchangeMachine {}
+extension CombineProtocol: ExchangeMachine {}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+
+import Testing
+
+@Suite("fathom ep", .timeLimit(.minutes(5)))
+struct EPCommandTests {
+    @Test("a simulation replays byte for byte, with and without a death", arguments: [[], ["--death"]])
+    func simulate(flags: [String]) async throws {
+        let command = ["ep", "simulate", "--seed", "11", "--runs", "20", "--json"] + flags
+        let first = try await FathomProcess.run(command)
+        #expect(first.status == 0)
+        #expect(first.output == (try await FathomProcess.run(command)).output)
+        #expect(first.output.contains("\"runs\":20"))
+    }
+
+    @Test("the bench measures every format and node count in its smoke mode", arguments: ["1", "2"])
+    func bench(nodes: String) async throws {
+        let outcome = try await FathomProcess.run(
+            ["ep", "bench", "--smoke", "--ranks", "4", "--nodes", nodes, "--json"])
+        #expect(outcome.status == 0, "\(outcome)")
+        #expect(outcome.output.contains("memcpyGigabytesPerSecond"))
+        #expect(outcome.output.contains("\"float8\":true"))
+    }
+
+    @Test(
+        "wrong arguments are usage, 64, and named",
+        arguments: [
+            (["simulate", "--runs", "0"], "--runs"), (["bench", "--ranks", "x"], "--ranks"),
+            (["bench", "--formats", "fp4"], "fp4"), (["plan", "--ranks", "3", "--nodes", "2"], "--nodes"),
+            (["bench", "--smoke", "--top-k", "300"], "300"), (["plan", "--top-k", "300"], "300"),
+        ])
+    func usage(arguments: [String], word: String) async throws {
+        let outcome = try await FathomProcess.run(["ep"] + arguments)
+        #expect(outcome.status == 64, "\(outcome)")
+        #expect(outcome.errors.contains(word), "\(outcome.errors)")
+        #expect(outcome.output.isEmpty)
+    }
+}
