@@ -34,6 +34,7 @@ package struct CUDAMLAArguments: Sendable {
         var bytes: [UInt8] = []
         func append(_ value: some FixedWidthInteger) {
             while bytes.count % (type(of: value).bitWidth / 8) != 0 { bytes.append(0) }
+            // SAFETY: the bytes are copied at once.
             withUnsafeBytes(of: value.littleEndian) { bytes += $0 }
         }
         append(queries)

@@ -10,8 +10,8 @@ import Testing
 import Glibc
 #endif
 
-/// What `mla.cu` computes, in its order and with its roundings, for one row: pairs of pages whose weights two warpgroups
-/// make and exchange, in base 2, then the pieces of cut requests added up.
+/// What `mla.cu` computes, in its order and with its roundings, for one row: pairs of pages whose weights two
+/// warpgroups make and exchange, in base 2, then the pieces of cut requests added up.
 private struct KernelArithmetic {
     var scale: Float
 
