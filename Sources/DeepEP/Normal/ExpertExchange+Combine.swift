@@ -80,9 +80,10 @@ extension ExpertExchange {
             fail(error)
             throw error
         }
-        epoch += 1
         var plan = handle.plan
         plan.readsInPlace = inPlace
+        plan.startsAtOnce = mayStartAtOnce(plan, handle)
+        epoch += 1
         if inPlace {
             run.partStarts = (0..<placement.rankCount).map { partStart(ofKey: $0, handle) }
             writeWeights(run)
@@ -98,6 +99,11 @@ extension ExpertExchange {
             return nil
         }
         return CombinedTokens(rows: run.sums, weights: weights)
+    }
+
+    /// Whether a combine follows its dispatch directly and has room for everything.
+    func mayStartAtOnce(_ plan: CombineProtocol.Plan, _ handle: DispatchHandle) -> Bool {
+        handle.epoch == epoch && handle.staysInPlace && plan.hasRoomForAll
     }
 
     /// What a combine works on.

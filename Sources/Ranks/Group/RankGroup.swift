@@ -90,7 +90,8 @@ public final class RankGroup: Sendable {
     }
 
     /// Sees to it that a rank that hangs cannot write to this rank's memory later: ends its process, or, where it
-    /// writes through a network, takes nothing from it any more. Does nothing to a rank that is a thread of this process.
+    /// writes through a network, takes nothing from it any more. Does nothing to a rank that is a thread of this
+    /// process.
     public func expel(_ rank: Int) {
         liveness.kill(rank)
         link?.expel(rank)
