@@ -88,7 +88,7 @@ struct RendezvousTests {
     func missing() throws {
         let place = Self.place()
         let ranks = try [0, 2].map { try Self.environment($0, of: 4, at: place) }
-        expectAll(Self.meet(ranks, timeoutMilliseconds: 400), say: ["missing: rank 1, 3"])
+        expectAll(Self.meet(ranks, timeoutMilliseconds: 2_000), say: ["missing: rank 1, 3"])
         let alone = Self.meet([try Self.environment(1, of: 2, at: Self.place())], timeoutMilliseconds: 200)
         expectAll(alone, say: ["rank 1 could not reach rank 0", "nobody listens"])
     }
