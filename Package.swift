@@ -112,7 +112,7 @@ targets += [
         name: "DeepSeekModel",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Kernels", "KernelDispatch", "DeepGEMM",
-            "FlashMLA", "EPLB",
+            "FlashMLA", "EPLB", "DeepEP",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),

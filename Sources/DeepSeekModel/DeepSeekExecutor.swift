@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+internal import DeepGEMM
 internal import FlashMLA
 internal import KernelDispatch
 public import Logging
@@ -128,7 +129,7 @@ public final class DeepSeekExecutor: ModelExecutor {
 
     /// One step with experts spread over ranks, or with all of them here.
     func forward(
-        _ chunks: [SequenceChunk], exchange: (any ExpertExchange)?
+        _ chunks: [SequenceChunk], exchange: LayerExchange?
     ) throws(FathomError) -> LogitsMatrix {
         let batch = try TokenBatch(
             chunks, vocabularySize: vocabularySize, contextLength: contextLength, blockCount: blockCount)
@@ -142,6 +143,17 @@ public final class DeepSeekExecutor: ModelExecutor {
                 exchange: exchange
             ).run()
         }
+    }
+
+    /// How the layers with experts take their rows, the smallest rows first.
+    var expertCodings: [LinearProblem.Coding] {
+        var codings: Set<LinearProblem.Coding> = []
+        for layer in weights.layers {
+            guard case .experts(let experts) = layer.feedForward else { continue }
+            codings.insert(experts.experts[0].gate.coding(configuration, quantizesActivations: quantizesActivations))
+        }
+        let width = configuration.hiddenSize
+        return codings.sorted { $0.floatCount(width) < $1.floatCount(width) }
     }
 
     /// What parses and cannot be run.

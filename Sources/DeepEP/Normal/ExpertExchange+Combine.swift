@@ -45,9 +45,11 @@ extension ExpertExchange {
     /// Where the rows to return can be made, so that they need not be copied: a row for each received token of the
     /// dispatch that came last, `returnStride` bytes apart, free until the combine that returns them.
     ///
-    /// - Returns: nil where the landing area is too small for what some rank received.
+    /// - Returns: nil where the landing area is too small for what some rank received, or the transport does not map
+    ///   the others' memory.
     public func returnArea(for handle: DispatchHandle) -> UnsafeMutableRawPointer? {
-        handle.staysInPlace && region.peer(rank) != nil ? region.local + memory.returnArea(0) : nil
+        handle.staysInPlace && (0..<members.count).allSatisfy { region.peer($0) != nil }
+            ? region.local + memory.returnArea(0) : nil
     }
 
     /// Bytes from one row of `returnArea` to the next.
@@ -113,6 +115,8 @@ extension ExpertExchange {
         var order: [Int32]?
         /// [tokens, topK] what choices are multiplied by, where each comes by itself.
         var choiceWeights: (selection: TopKSelection, weighted: Bool)?
+        /// Who sums them, if not this exchange.
+        var take: ((Int, [UnsafeRawPointer]) -> Void)?
     }
 
     /// Where the stream of a key lies in the return area of its rank.
@@ -207,6 +211,10 @@ extension ExpertExchange {
                 own.append(address(part, run))
             }
         }
+        if let take = run.take {
+            take(token, own)
+            return
+        }
         if let choices = run.choiceWeights {
             sumChoices(token, own, choices, to: sums)
             return
@@ -239,9 +247,9 @@ extension ExpertExchange {
     /// Sums rows in the format of the result.
     func sum(_ parts: [UnsafeRawPointer], to out: UnsafeMutableRawPointer) {
         if memory.returnElementBytes == 4 {
-            RowSum.float32(parts, to: out, count: format.hidden)
+            RowSum.float32(parts, to: out, count: returnFormat.hidden)
         } else {
-            RowSum.bfloat16(parts, to: out, count: format.hidden)
+            RowSum.bfloat16(parts, to: out, count: returnFormat.hidden)
         }
     }
 

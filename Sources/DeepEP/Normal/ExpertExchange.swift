@@ -12,35 +12,45 @@ internal import Tensors
 /// bounds of the queues, or timing. If a rank is lost or does not come, every operation ends with an error that names
 /// it, and the exchange cannot be used any more.
 public final class ExpertExchange {
-    public let placement: ExpertPlacement
+    /// Where the experts are, among `members`.
+    public internal(set) var placement: ExpertPlacement
+    /// Of the rows that are dispatched.
     public let format: RowFormat
+    /// Of the rows that come back, and of their sums.
+    public let returnFormat: RowFormat
     public let topK: Int
-    public let capacity: ExchangeCapacity
+    public internal(set) var capacity: ExchangeCapacity
+    /// The ranks of the group that take part, ascending. Everywhere else in an exchange a rank is an index into them.
+    public var members: [Int] { region.members }
     /// Whether tokens go to other nodes over the rank with the same index there.
     public let twoHop: Bool
     /// How long an operation waits without progress before it fails.
     public var timeoutMilliseconds: Int
-    /// How long this rank has waited for each rank, in nanoseconds: to find the slow ones.
+    /// How long this rank has waited for each rank of the group, in nanoseconds: to find the slow ones.
     public internal(set) var waitedNanoseconds: [UInt64]
 
     let group: RankGroup
-    let region: SymmetricRegion
-    let memory: ExchangeMemory
-    let wiring: ExchangeWiring
+    var region: MemberRegion
+    var memory: ExchangeMemory
+    var wiring: ExchangeWiring
     var epoch = 0
-    private var failure: FathomError?
+    /// How often the members have been renewed.
+    var generation = 0
+    var failure: FathomError?
     private var seen: [UInt64]
 
     /// Makes an exchange; all ranks call it.
     ///
     /// - Parameters:
-    ///   - format: of the rows that are dispatched. What comes back is BF16, or float where this is.
+    ///   - format: of the rows that are dispatched.
+    ///   - returning: of the rows that come back, BF16 or float; where left out as many numbers, float where `format`
+    ///     is.
     ///   - topK: choices per token.
     ///   - twoHop: whether tokens go to other nodes over the rank with the same index there.
     /// - Throws: `usage` where arguments differ among ranks or do not fit the group, `unavailable` without memory.
     public init(
-        group: RankGroup, placement: ExpertPlacement, format: RowFormat, topK: Int, capacity: ExchangeCapacity,
-        twoHop: Bool = false, timeoutMilliseconds: Int = 30_000
+        group: RankGroup, placement: ExpertPlacement, format: RowFormat, returning: RowFormat? = nil, topK: Int,
+        capacity: ExchangeCapacity, twoHop: Bool = false, timeoutMilliseconds: Int = 30_000
     ) throws(FathomError) {
         guard placement.rankCount == group.rankCount else {
             throw FathomError(
@@ -57,8 +67,12 @@ public final class ExpertExchange {
         guard capacity.landingRows >= placement.rankCount else {
             throw FathomError(.usage, "\(capacity.landingRows) landing slots for \(placement.rankCount) ranks")
         }
+        guard returning?.scaleBytes ?? 0 == 0 else {
+            throw FathomError(.usage, "rows come back in FP8; BF16 and floats are legal")
+        }
         self.placement = placement
         self.format = format
+        returnFormat = returning ?? format.ofSums
         self.topK = topK
         self.capacity = capacity
         self.twoHop = twoHop
@@ -66,25 +80,28 @@ public final class ExpertExchange {
         self.group = group
         wiring = ExchangeWiring(placement: placement, rank: group.rank, twoHop: twoHop)
         memory = ExchangeMemory(
-            placement: placement, format: format, topK: topK, capacity: capacity, nodeCount: wiring.nodeCount)
+            placement: placement, format: format, returnFormat: returnFormat, topK: topK, capacity: capacity,
+            nodeCount: wiring.nodeCount)
         waitedNanoseconds = Array(repeating: 0, count: placement.rankCount)
         seen = Array(repeating: 0, count: ExchangeWiring.wordCount(rankCount: placement.rankCount))
-        try Self.checkAgreement(group, placement, format, topK, capacity, twoHop)
-        region = try group.symmetricRegion(byteCount: memory.byteCount, signalCount: memory.signalCount)
+        try Self.checkAgreement(group, placement, format, returnFormat, topK, capacity, twoHop)
+        let region = try group.symmetricRegion(
+            byteCount: memory.byteCount, signalCount: ExchangeMemory.signalCount(groupSize: group.rankCount))
+        self.region = MemberRegion(region: region, members: Array(0..<group.rankCount))
     }
 
     /// Choices per token at most.
     public static let maximumTopK = 1024
 
-    /// This rank.
-    public var rank: Int { group.rank }
+    /// This rank: its index among the members.
+    public var rank: Int { wiring.rank }
 
     /// - Throws: `usage` naming a rank whose arguments differ.
     private static func checkAgreement(
-        _ group: RankGroup, _ placement: ExpertPlacement, _ format: RowFormat, _ topK: Int,
+        _ group: RankGroup, _ placement: ExpertPlacement, _ format: RowFormat, _ returning: RowFormat, _ topK: Int,
         _ capacity: ExchangeCapacity, _ twoHop: Bool
     ) throws(FathomError) {
-        let text = "\(placement) \(format) top-\(topK) \(capacity) \(twoHop ? "two hops" : "direct")"
+        let text = "\(placement) \(format) \(returning) top-\(topK) \(capacity) \(twoHop ? "two hops" : "direct")"
         for (rank, other) in try group.allGather(Array(text.utf8)).enumerated() where other != Array(text.utf8) {
             throw FathomError(
                 .usage,
@@ -146,40 +163,24 @@ public final class ExpertExchange {
         actions.removeAll(keepingCapacity: true)
     }
 
-    /// Ends the use of this exchange, here and at the others.
-    func fail(_ error: FathomError) {
-        failure = failure ?? error
-        for other in 0..<group.rankCount where other != rank {
-            region.signal(other, memory.failureWord, UInt64(rank + 1))
-        }
-    }
-
     /// Sleeps until a signal changes.
     private func awaitSignal(_ awaited: [Int], _ name: String) throws(FathomError) {
+        let awaited = awaited.map { members[$0] }
         let start = ContinuousClock.now
         let came = try group.wait(
             timeoutMilliseconds: timeoutMilliseconds, watching: awaited, for: "\(name) \(epoch)",
-            until: {
-                region.value(memory.failureWord) != 0 || seen.indices.contains { region.value($0) != seen[$0] }
-            })
+            until: { rankThatFailed != nil || seen.indices.contains { region.value($0) != seen[$0] } })
         let elapsed = UInt64(max(0, (ContinuousClock.now - start) / .nanoseconds(1)))
-        for other in awaited where other != rank { waitedNanoseconds[other] += elapsed }
-        if case let told = region.value(memory.failureWord), told != 0 {
-            throw FathomError(
-                .unavailable,
-                "rank \(told - 1) could not complete an exchange; rank \(rank) was in \(name) \(epoch)")
-        }
+        for other in awaited where other != group.rank { waitedNanoseconds[other] += elapsed }
+        try checkOthers("\(name) \(epoch)")
         guard came else {
             let names = awaited.map(String.init).joined(separator: ", ")
             throw FathomError(
-                .unavailable, "rank \(rank) waited \(timeoutMilliseconds) ms in \(name) \(epoch) for rank \(names)")
+                .unavailable,
+                "rank \(group.rank) waited \(timeoutMilliseconds) ms in \(name) \(epoch) for rank \(names)")
         }
     }
 
-    // MARK: Memory
-
-    /// The address of a place in a rank's memory.
-    func address(_ rank: Int, _ offset: Int) -> UnsafeMutableRawPointer? { region.peer(rank).map { $0 + offset } }
 }
 
 /// A protocol's state machine, as `ExpertExchange` runs it.

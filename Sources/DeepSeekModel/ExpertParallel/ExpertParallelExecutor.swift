@@ -6,7 +6,8 @@ public import Platform
 public import Ranks
 internal import Synchronization
 
-// SAFETY: In this file addresses lie in the ranks' shared regions, at the places of `ExchangeLayout`.
+// SAFETY: In this file addresses lie in this rank's region, at the places of `StepLayout`. A step's message is written
+// before its signal and read after it; an answer likewise.
 
 /// A model whose experts are spread over ranks: the first rank's side, which an engine drives like any other model.
 ///
@@ -18,7 +19,8 @@ public final class ExpertParallelExecutor: ModelExecutor {
         /// Ranks that take part, ascending; the first is 0.
         var members: [Int32]
         var step: UInt64 = 0
-        var nextCall: UInt64 = 0
+        /// See `StepMessage`.
+        var generation = 1
         var balancer: ExpertBalancer
         /// Whether the next step's message carries the balancer's places.
         var isPlacementNew = true
@@ -48,7 +50,6 @@ public final class ExpertParallelExecutor: ModelExecutor {
     private let member: ExpertParallelMember
     private let state: Mutex<State>
     private let logger: Logger
-    private let expertLayerCount: Int
     /// Called at the end of each window of steps and whenever members or places have changed.
     private let onChange: (@Sendable (Status) -> Void)?
 
@@ -76,7 +77,6 @@ public final class ExpertParallelExecutor: ModelExecutor {
         precondition(group.rank == 0, "only rank 0 drives the others")
         member = try ExpertParallelMember(
             group: group, folder: folder, options: options, logger: logger, progress: progress)
-        expertLayerCount = member.expertLayers.count
         let configuration = member.model.configuration
         let balancer = try ExpertBalancer(
             layers: member.expertLayers, expertCount: max(configuration.routedExpertCount, 1),
@@ -151,8 +151,11 @@ public final class ExpertParallelExecutor: ModelExecutor {
     private func message(
         _ slots: [StepMessage.Slots], _ chunks: [SequenceChunk], _ slabCount: Int, _ state: State
     ) -> StepMessage {
-        StepMessage(
-            slabCount: slabCount, firstCall: state.nextCall, members: state.members, slots: slots, chunks: chunks)
+        let places = state.balancer.placement.shape.replicaCount
+        return StepMessage(
+            slabCount: slabCount, generation: state.generation,
+            slotsPerMember: (places + state.members.count - 1) / state.members.count,
+            wantsCounts: state.balancer.endsWindow, members: state.members, slots: slots, chunks: chunks)
     }
 
     /// Runs a step once.
@@ -164,7 +167,8 @@ public final class ExpertParallelExecutor: ModelExecutor {
     ) throws(FathomError) -> LogitsMatrix? {
         state.step += 1
         let tokens = parts.map { $0.reduce(0) { $0 + chunks[$1].tokens.count } }.max() ?? 0
-        let slabCount = (tokens + member.layout.slabTokens - 1) / member.layout.slabTokens
+        let slabTokens = member.exchange.slabTokens
+        let slabCount = (tokens + slabTokens - 1) / slabTokens
         for (index, rank) in state.members.enumerated().dropFirst() {
             let words = message(state.newSlots, parts[index].map { chunks[$0] }, slabCount, state).words
             ([Int32(words.count)] + words).withUnsafeBytes {
@@ -174,16 +178,16 @@ public final class ExpertParallelExecutor: ModelExecutor {
         }
         let own = message(state.newSlots, parts[0].map { chunks[$0] }, slabCount, state)
         state.isPlacementNew = false
-        state.nextCall += UInt64(slabCount * expertLayerCount)
         var matrices = [LogitsMatrix?](repeating: nil, count: state.members.count)
         var failure: FathomError?
         do throws(FathomError) {
-            matrices[0] = try member.run(own, step: state.step)
+            matrices[0] = try member.run(own)
         } catch {
             failure = error
-            member.abort(step: state.step, members: state.members)
+            member.exchange.abandon()
         }
         let lost = collect(&matrices, &failure, state)
+        if failure != nil || !lost.isEmpty { state.generation += 1 }
         if !lost.isEmpty {
             try drop(lost, &state)
             return nil
@@ -218,7 +222,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
             } catch {
                 lost.append(RankGroup.LostRank(rank: Int(rank), reason: error.message))
                 // Others may wait for somebody who waits for it.
-                member.abort(step: state.step, members: state.members)
+                member.exchange.abandon()
                 continue
             }
             guard came else {
@@ -232,11 +236,11 @@ public final class ExpertParallelExecutor: ModelExecutor {
 
     /// Reads a rank's answer.
     private func read(_ rank: Int, into matrix: inout LogitsMatrix?, _ failure: inout FathomError?) {
-        guard let base = member.region.peer(rank) else { return }
-        let status = (base + member.layout.answer).load(as: Int32.self)
-        let count = Int((base + member.layout.answer + 4).load(as: Int32.self))
-        let payload = base + member.layout.logits
-        if status == ExchangeLayout.Status.logits.rawValue {
+        let answer = member.region.local + member.layout.answer(of: rank)
+        let status = answer.load(as: Int32.self)
+        let count = Int(answer.load(fromByteOffset: 4, as: Int32.self))
+        let payload = member.region.local + member.layout.logits(of: rank)
+        if status == StepLayout.Status.logits.rawValue {
             let values = UnsafeBufferPointer(
                 start: payload.assumingMemoryBound(to: Float.self), count: count * vocabularySize)
             matrix = LogitsMatrix(rowCount: count, vocabularySize: vocabularySize, values: Array(values))
@@ -244,7 +248,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
         }
         let text = String(decoding: UnsafeRawBufferPointer(start: payload, count: count), as: UTF8.self)
         // What a rank found wrong says more than that others gave up because of it.
-        if status == ExchangeLayout.Status.failed.rawValue {
+        if status == StepLayout.Status.failed.rawValue {
             failure = FathomError(.internal, "rank \(rank): \(text)")
         } else {
             failure = failure ?? FathomError(.unavailable, "rank \(rank): \(text)")
@@ -269,7 +273,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
     private func balance(_ state: inout State) throws(FathomError) {
         let windowBefore = state.balancer.rankLoads
         let before = state.balancer.balancedness
-        let hasMoved = try state.balancer.finishStep { member.counts(of: state.members) }
+        let hasMoved = try state.balancer.finishStep { counts(of: state.members) }
         if hasMoved {
             state.isPlacementNew = true
             logger.info(
@@ -277,6 +281,19 @@ public final class ExpertParallelExecutor: ModelExecutor {
                 metadata: ["balance": "\(before)", "expected": "\(state.balancer.balancedness)"])
         }
         if hasMoved || state.balancer.rankLoads != windowBefore { onChange?(Self.status(state)) }
+    }
+
+    /// Tokens of the members that chose each expert since the start [layers with experts, experts]; after a step whose
+    /// message has asked for them.
+    private func counts(of ranks: [Int32]) -> [UInt64] {
+        var counts = member.exchange.counts
+        for rank in ranks.dropFirst() {
+            let theirs = (member.region.local + member.layout.counts(of: Int(rank)))
+                .assumingMemoryBound(to: UInt64.self)
+            for index in counts.indices { counts[index] += theirs[index] }
+        }
+        let expertCount = counts.count / member.model.configuration.layerCount
+        return member.expertLayers.flatMap { counts[$0 * expertCount..<($0 + 1) * expertCount] }
     }
 
     /// The rows of all ranks in the order of the chunks.

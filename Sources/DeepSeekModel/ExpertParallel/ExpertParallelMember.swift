@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-internal import FlashMLA
 internal import Logging
 internal import Platform
 internal import Ranks
-internal import Synchronization
-
-// SAFETY: In this file addresses lie in the ranks' shared regions, at the places of `ExchangeLayout`. A step's
-// message is written before its signal and read after it; an answer likewise.
 
 /// What every rank of an expert-parallel model has: the model, the shared cache and the exchange.
 ///
@@ -27,9 +22,9 @@ final class ExpertParallelMember: Sendable {
 
     let group: RankGroup
     let model: DeepSeekExecutor
-    let layout: ExchangeLayout
+    let layout: StepLayout
     let region: SymmetricRegion
-    let exchange: RankExpertExchange
+    let exchange: LayerExchange
     /// Keeps the cache's memory.
     private let cacheRegion: SymmetricRegion
 
@@ -52,15 +47,16 @@ final class ExpertParallelMember: Sendable {
         guard let region else { throw FathomError(.internal, "the model made no cache") }
         cacheRegion = region
         let configuration = model.configuration
-        layout = ExchangeLayout(
-            slabTokens: min(Self.maximumSlabTokens, ForwardPass.slabTokens(configuration)),
-            hiddenSize: configuration.hiddenSize, expertsPerToken: configuration.expertsPerToken,
-            rankCount: group.rankCount, stepWords: Self.maximumStepWords, logitsRows: Self.maximumLogitsRows,
-            vocabularySize: configuration.vocabularySize, layerCount: configuration.layerCount,
-            expertCount: configuration.routedExpertCount)
+        layout = StepLayout(
+            stepWords: Self.maximumStepWords, logitsRows: Self.maximumLogitsRows,
+            vocabularySize: configuration.vocabularySize,
+            countsLength: configuration.layerCount * max(configuration.routedExpertCount, 1),
+            rankCount: group.rankCount)
         self.region = try group.symmetricRegion(byteCount: layout.byteCount, signalCount: layout.signalCount)
-        exchange = try RankExpertExchange(
-            region: self.region, layout: layout, timeoutMilliseconds: Self.exchangeTimeoutMilliseconds)
+        exchange = try LayerExchange(
+            group: group, configuration: configuration, codings: model.expertCodings,
+            slabTokens: min(Self.maximumSlabTokens, ForwardPass.slabTokens(configuration)),
+            timeoutMilliseconds: Self.exchangeTimeoutMilliseconds)
     }
 
     /// The layers that call the exchange.
@@ -68,31 +64,9 @@ final class ExpertParallelMember: Sendable {
         (0..<model.configuration.layerCount).filter(model.configuration.hasExperts)
     }
 
-    /// Tokens of some ranks that chose each expert since the start [layers with experts, experts]; between steps only.
-    func counts(of ranks: [Int32]) -> [UInt64] {
-        let expertCount = layout.expertCount
-        let layers = expertLayers
-        var counts = [UInt64](repeating: 0, count: layers.count * expertCount)
-        for rank in ranks {
-            guard let base = region.peer(Int(rank)) else { continue }
-            let theirs = (base + layout.loads).assumingMemoryBound(to: UInt64.self)
-            for (index, layer) in layers.enumerated() {
-                for expert in 0..<expertCount {
-                    counts[index * expertCount + expert] += theirs[layer * expertCount + expert]
-                }
-            }
-        }
-        return counts
-    }
-
     /// Computes this rank's part of a step.
-    func run(_ message: StepMessage, step: UInt64) throws(FathomError) -> LogitsMatrix {
-        try exchange.begin(message, step: step)
+    func run(_ message: StepMessage) throws(FathomError) -> LogitsMatrix {
+        try exchange.begin(message)
         return try model.forward(message.chunks, exchange: exchange)
-    }
-
-    /// Tells all members that this rank has given up a step.
-    func abort(step: UInt64, members: [Int32]) {
-        for member in members { region.signal(Int(member), layout.aborted, step) }
     }
 }
