@@ -23,7 +23,11 @@ struct PlanDay6: ParsableCommand {
     func run() throws {
         let costs = try ModelCosts(KnownModel.deepSeekR1.configuration())
         let closed = DayClosedForms.published(cacheBytesPerToken: costs.cacheBytesPerToken())
-        try Output.render(Day6Report(groups: [closed.inputs, closed.results]), asJSON: output.json)
+        let traces = TraceComparison(costs)
+        try Output.render(
+            Day6Report(
+                groups: [closed.inputs, closed.results, traces.prefillFigures, traces.decodeFigures]),
+            asJSON: output.json)
     }
 }
 
