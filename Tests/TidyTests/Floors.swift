@@ -10,7 +10,7 @@ enum Floors {
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelsAVX512", "KernelDispatch"],
         ["DeepGEMM", "FlashMLA", "EPLB", "DeepEP"],
         ["Tokenizers", "DeepSeekModel"],
-        ["Inference"],
+        ["Inference", "Planner"],
         ["Server"],
         ["Commands", "fathom"],
     ]
