@@ -4,10 +4,10 @@ internal import Kernels
 
 /// The FP8 and FP4 layouts of a latent cache, byte for byte those of FlashMLA.
 ///
-/// A row is the latent in E4M3 or E2M1 with one scale for each group of columns and, in the first two, the rotated part
-/// of the key as bfloat16. A column of the latent is code · scale in single precision, rounded to the nearest bfloat16, which
-/// changes nothing where the scale is a power of two; any other scale that a V3.2 row holds is honoured as it is. A
-/// NaN code or scale makes a NaN.
+/// A row is the latent in E4M3 or E2M1 with one scale for each group of columns and, in the first two, the rotated
+/// part of the key as bfloat16. A column of the latent is code · scale in single precision, rounded to the nearest
+/// bfloat16, which changes nothing where the scale is a power of two; any other scale that a V3.2 row holds is
+/// honoured as it is. A NaN code or scale makes a NaN.
 public enum PackedLatentFormat: String, Sendable, CaseIterable {
     /// DeepSeek-V3.2: for each token 656 bytes: 512 codes, 4 float32 scales (one for 128 columns), 64 bfloat16.
     case v32

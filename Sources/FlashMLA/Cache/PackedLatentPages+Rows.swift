@@ -8,8 +8,9 @@ public import Platform
 extension PackedLatentPages {
     /// Packs rows into slots, the later row where two have one slot; nothing else is written.
     ///
-    /// For each group, scale = 2^⌈log₂ max(|x|ₘₐₓ / 448, 10⁻⁴)⌉ and code = e4m3(x / scale), to nearest, ties to even. With
-    /// FP4 codes, scale = e4m3(|x|ₘₐₓ / 6) from 2⁻⁹ to 448 and code = e2m1(x / scale), to nearest, ties towards zero, saturating. Columns that are stored as bfloat16 are rounded to it.
+    /// For each group, scale = 2^⌈log₂ max(|x|ₘₐₓ / 448, 10⁻⁴)⌉ and code = e4m3(x / scale), to nearest, ties to even.
+    /// With FP4 codes, scale = e4m3(|x|ₘₐₓ / 6) from 2⁻⁹ to 448 and code = e2m1(x / scale), to nearest, ties towards
+    /// zero, saturating. Columns that are stored as bfloat16 are rounded to it.
     ///
     /// - Parameter rows: [slots, rowWidth], dense.
     /// - Throws: `usage` for a slot outside of the cache or the wrong number of numbers, `badData` for one that is not
