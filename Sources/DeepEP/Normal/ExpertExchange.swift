@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import CFathom
+internal import KernelDispatch
 public import Platform
 public import Ranks
 internal import Tensors
@@ -30,6 +31,8 @@ public final class ExpertExchange {
     var epoch = 0
     private var failure: FathomError?
     private var seen: [UInt64]
+    /// The rows of the sum that is being made.
+    var addends: [UnsafeRawPointer] = []
 
     /// Makes an exchange; all ranks call it.
     ///
@@ -57,6 +60,8 @@ public final class ExpertExchange {
         guard capacity.landingRows >= placement.rankCount else {
             throw FathomError(.usage, "\(capacity.landingRows) landing slots for \(placement.rankCount) ranks")
         }
+        // What sums are computed with: the environment may name what this processor has not.
+        _ = try InstructionSetLevel.selected()
         self.placement = placement
         self.format = format
         self.topK = topK
@@ -177,6 +182,15 @@ public final class ExpertExchange {
     }
 
     // MARK: Memory
+
+    /// Whether the processor's cache is too small for `bytes` of each rank that shares it; what is written had better go
+    /// past it then.
+    func exceedsCache(_ bytes: Int) -> Bool {
+        bytes * placement.ranksPerNode > Machine.lastLevelCacheSize ?? Self.usualCacheSize
+    }
+
+    /// Bytes of a last-level cache that the system does not tell.
+    private static let usualCacheSize = 16 << 20
 
     /// The address of a place in a rank's memory.
     func address(_ rank: Int, _ offset: Int) -> UnsafeMutableRawPointer? { region.peer(rank).map { $0 + offset } }
