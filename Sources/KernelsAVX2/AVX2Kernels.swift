@@ -60,3 +60,9 @@ public let avx2Kernels = KernelTable(
     firstNonFinite32: { firstNonFinite($0, count: $1, mask: 0x7F80_0000 as UInt32) },
     firstNonFinite8: { firstNonFinite($0, count: $1, mask: 0x7F as UInt8) }
 )
+
+/// Sums of rows.
+public let avx2RowSums = RowSumKernels(
+    bfloat16: { sumRowsBFloat16(AVX2.self, $0) },
+    float32: { sumRowsFloat32(AVX2.self, $0) }
+)

@@ -73,3 +73,9 @@ public let avx512PairKernels = PairKernels(
     linearFloat8E4M3: { pairLinear(AVX512.self, Float8E4M3Pairs.self, $0) },
     probe: { multiplyPairsProbe(AVX512.self, iterations: $0) }
 )
+
+/// Sums of rows.
+public let avx512RowSums = RowSumKernels(
+    bfloat16: { sumRowsBFloat16(AVX512.self, $0) },
+    float32: { sumRowsFloat32(AVX512.self, $0) }
+)

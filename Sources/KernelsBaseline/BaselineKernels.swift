@@ -60,3 +60,9 @@ public let baselineKernels = KernelTable(
     firstNonFinite32: { firstNonFinite($0, count: $1, mask: 0x7F80_0000 as UInt32) },
     firstNonFinite8: { firstNonFinite($0, count: $1, mask: 0x7F as UInt8) }
 )
+
+/// Sums of rows.
+public let baselineRowSums = RowSumKernels(
+    bfloat16: { sumRowsBFloat16(Baseline.self, $0) },
+    float32: { sumRowsFloat32(Baseline.self, $0) }
+)

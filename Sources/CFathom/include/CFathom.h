@@ -108,6 +108,17 @@ static inline void fathom_stream_copy(void *target, const void *source, size_t b
 #endif
 }
 
+typedef int fathom_int4 __attribute__((vector_size(16)));
+
+/// Stores past the caches; see `fathom_stream_copy`.
+static inline void fathom_stream_store(void *target, fathom_int4 value) {
+#if defined(__x86_64__)
+    __builtin_nontemporal_store(value, (fathom_int4 *)target);
+#else
+    *(fathom_int4 *)target = value;
+#endif
+}
+
 /// Makes all earlier stores, those past the caches too, visible before later ones.
 static inline void fathom_store_fence(void) {
 #if defined(__x86_64__)
