@@ -145,6 +145,9 @@ public final class DeepSeekExecutor: ModelExecutor {
         }
     }
 
+    /// Where a block lies in the cache's memory; see `LatentCache`.
+    func cacheRanges(ofBlock block: Int32) -> [Range<Int>] { cache.ranges(ofBlock: Int(block)) }
+
     /// How the layers with experts take their rows, the smallest rows first.
     var expertCodings: [LinearProblem.Coding] {
         var codings: Set<LinearProblem.Coding> = []

@@ -16,13 +16,20 @@ public final class ExpertParallelWorker: Sendable {
     ///   - group: this rank's membership; its rank is not 0.
     ///   - options: as at every rank.
     /// - Throws: what is wrong with the folder, or a rank that is lost.
-    public init(
+    public convenience init(
         group: RankGroup, folder: String, options: DeepSeekExecutor.Options, logger: Logger
+    ) throws(FathomError) {
+        try self.init(group: group, folder: folder, options: options, ownCaches: false, logger: logger)
+    }
+
+    /// As the public one; with `ownCaches` as at every rank.
+    package init(
+        group: RankGroup, folder: String, options: DeepSeekExecutor.Options, ownCaches: Bool, logger: Logger
     ) throws(FathomError) {
         precondition(group.rank > 0, "rank 0 has the executor")
         self.logger = logger
         member = try ExpertParallelMember(
-            group: group, folder: folder, options: options, logger: logger, progress: nil)
+            group: group, folder: folder, options: options, ownCaches: ownCaches, logger: logger, progress: nil)
     }
 
     /// How long to wait for a step before looking again whether the first rank is there.
@@ -57,7 +64,7 @@ public final class ExpertParallelWorker: Sendable {
             let message = try StepMessage(words: words)
             guard message.members.contains(Int32(member.group.rank)) else { return }
             do throws(FathomError) {
-                let logits = try member.run(message)
+                let logits = try member.run(message, step: step)
                 logits.values.withUnsafeBytes { answer(.logits, count: logits.rowCount, $0) }
                 if message.wantsCounts {
                     member.exchange.counts.withUnsafeBytes { put($0, at: layout.counts(of: member.group.rank)) }

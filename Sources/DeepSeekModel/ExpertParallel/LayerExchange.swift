@@ -116,6 +116,8 @@ final class LayerExchange: @unchecked Sendable {
         underway = nil
         let next = message.members.map(Int.init)
         if members != next {
+            // What a rank that shares memory could still write, the first rank has seen to.
+            if !group.sharesMemory { for rank in members where !next.contains(rank) { group.expel(rank) } }
             members = next
             own = next.firstIndex(of: group.rank) ?? 0
             let inOrder = LayerPlacement(expertCount: expertCount, memberCount: members.count)

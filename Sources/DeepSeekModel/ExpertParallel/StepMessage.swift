@@ -6,6 +6,7 @@ package import Platform
 ///
 ///     slabs, generation, slots of a member, whether counts are wanted, ranks, each rank,
 ///     layers with new places, for each: its index, slots, the expert of each slot,
+///     cache blocks to send, for each: the block, the rank; ranks that send some, each rank,
 ///     chunks, for each: tokens, first position, blocks, logits (0 none, 1 last, 2 all), its tokens, its blocks
 package struct StepMessage: Sendable {
     /// New places of one layer's experts; see `LayerPlacement`.
@@ -16,6 +17,17 @@ package struct StepMessage: Sendable {
         package init(layer: Int, experts: [Int32]) {
             self.layer = layer
             self.experts = experts
+        }
+    }
+
+    /// A cache block that a rank sends to another before the step.
+    package struct Copy: Sendable, Equatable {
+        package var block: Int32
+        package var target: Int32
+
+        package init(block: Int32, target: Int32) {
+            self.block = block
+            self.target = target
         }
     }
 
@@ -32,11 +44,14 @@ package struct StepMessage: Sendable {
     /// Places that change with this step. Layers that are not named keep theirs, or have their experts in order if the
     /// members have changed.
     package var slots: [Slots]
+    /// What this rank sends before the step, and the ranks that send something to it.
+    package var copies: [Copy]
+    package var sources: [Int32]
     package var chunks: [SequenceChunk]
 
     package init(
         slabCount: Int, generation: Int, slotsPerMember: Int, wantsCounts: Bool = false, members: [Int32],
-        slots: [Slots] = [], chunks: [SequenceChunk]
+        slots: [Slots] = [], copies: [Copy] = [], sources: [Int32] = [], chunks: [SequenceChunk]
     ) {
         self.slabCount = slabCount
         self.generation = generation
@@ -44,6 +59,8 @@ package struct StepMessage: Sendable {
         self.wantsCounts = wantsCounts
         self.members = members
         self.slots = slots
+        self.copies = copies
+        self.sources = sources
         self.chunks = chunks
     }
 
@@ -58,6 +75,10 @@ package struct StepMessage: Sendable {
             words += [Int32(layer.layer), Int32(layer.experts.count)]
             words += layer.experts
         }
+        words.append(Int32(copies.count))
+        for copy in copies { words += [copy.block, copy.target] }
+        words.append(Int32(sources.count))
+        words += sources
         words.append(Int32(chunks.count))
         for chunk in chunks {
             let logits: Int32 =
@@ -88,6 +109,12 @@ package struct StepMessage: Sendable {
             let layer = try reader.next("a layer")
             slots.append(Slots(layer: layer, experts: try reader.run(try reader.next("slots"), "slots")))
         }
+        copies = []
+        for _ in 0..<(try reader.next("blocks to send")) {
+            let block = try reader.next("a block")
+            copies.append(Copy(block: Int32(block), target: Int32(try reader.next("a block's rank"))))
+        }
+        sources = try reader.run(try reader.next("sources"), "sources")
         chunks = []
         for _ in 0..<(try reader.next("chunks")) {
             let tokens = try reader.next("tokens", in: 1 ... .max)

@@ -77,6 +77,67 @@ struct ExpertPartsTests {
     }
 }
 
+@Suite("Who holds which cache blocks")
+struct CacheDirectoryTests {
+    private static func chunk(_ count: Int, at position: Int, _ blocks: [Int32], first: Int32 = 0) -> SequenceChunk {
+        SequenceChunk(
+            tokens: (0..<Int32(count)).map { first + Int32(position) + $0 }, firstPosition: position,
+            blockTable: blocks)
+    }
+
+    @Test("The rank that ran a chunk holds its blocks, copies help others to read, and writing ends them")
+    func holders() {
+        var directory = CacheDirectory(blockCount: 8, blockSize: 4)
+        directory.noteRun(Self.chunk(6, at: 0, [5, 2]), at: 3)
+        let next = Self.chunk(1, at: 6, [5, 2])
+        #expect(directory.missing(next, at: 3) == [] && directory.missing(next, at: 0) == [5, 2])
+        #expect(directory.holder(of: 5) == 3 && directory.holder(of: 0) == nil)
+        directory.noteCopy(of: 5, at: 0)
+        directory.noteCopy(of: 2, at: 0)
+        #expect(directory.missing(next, at: 0) == [])
+        directory.noteRun(next, at: 0)
+        #expect(directory.missing(Self.chunk(1, at: 7, [5, 2]), at: 3) == [2])
+    }
+
+    @Test("What was lost with a rank is computed again, each block once, in stretches that build on each other")
+    func recovery() {
+        var directory = CacheDirectory(blockCount: 40, blockSize: 4)
+        let blocks = (0..<12).map { Int32(3 * $0) }
+        directory.noteRun(Self.chunk(46, at: 0, blocks, first: 100), at: 1)
+        // Another sequence shares the first two blocks and has the rest elsewhere.
+        directory.noteRun(Self.chunk(3, at: 8, [0, 3, 1], first: 500), at: 2)
+        let chunks = [Self.chunk(1, at: 46, blocks), Self.chunk(1, at: 11, [0, 3, 1])]
+        #expect(directory.recovery(of: chunks).isEmpty)
+        directory.remove(1)
+        var rounds = 0
+        while case let lost = directory.recovery(of: chunks), !lost.isEmpty {
+            rounds += 1
+            #expect(lost.count == 1)
+            for chunk in lost {
+                #expect(directory.missing(chunk, at: 0) == [])
+                #expect(chunk.tokens == (0..<Int32(chunk.tokens.count)).map { 100 + Int32(chunk.firstPosition) + $0 })
+                directory.noteRun(chunk, at: 0)
+            }
+        }
+        #expect(rounds == 2 && directory.missing(chunks[0], at: 0) == [])
+        #expect(directory.missing(chunks[1], at: 0) == [1])
+    }
+
+    @Test("A chunk goes where its blocks are, unless that rank has far more to do")
+    func sticky() {
+        let long = SequenceChunk(tokens: Array(repeating: 1, count: 300), firstPosition: 0, blockTable: [])
+        let short = SequenceChunk(tokens: [1], firstPosition: 100, blockTable: [])
+        func rank(of chunks: [SequenceChunk], missing: Int) -> Int? {
+            StepPartition.assign(chunks, to: [0, 4]) { chunk, rank in
+                chunk.firstPosition > 0 && rank == 0 ? missing : chunk.firstPosition == 0 && rank == 0 ? 1000 : 0
+            }.firstIndex { $0.contains(chunks.count - 1) }
+        }
+        #expect(rank(of: [short], missing: 2) == 1)
+        #expect(rank(of: [long, short], missing: 40) == 1)
+        #expect(rank(of: [long, short], missing: 2) == 0)
+    }
+}
+
 @Suite("A step's message")
 struct StepMessageTests {
     private static func message(seed: UInt64) -> StepMessage {
@@ -88,6 +149,10 @@ struct StepMessageTests {
             slots: (0..<random.number(below: 3)).map {
                 StepMessage.Slots(layer: $0, experts: [3, 1, Int32(random.number(below: 8))])
             },
+            copies: (0..<random.number(below: 3)).map {
+                StepMessage.Copy(block: Int32(random.number(below: 99)), target: Int32($0))
+            },
+            sources: (0..<Int32(random.number(below: 3))).map(\.self),
             chunks: (0..<random.number(below: 5)).map { _ in
                 SequenceChunk(
                     tokens: (0..<1 + random.number(below: 9)).map { _ in Int32(random.number(below: 1000)) },
