@@ -126,8 +126,8 @@ struct ConnectionTests {
                 Array(repeating: Array("GET / HTTP/1.1\r\nX-A: ".utf8), count: 1)
                 + Array(repeating: Array("a".utf8), count: 100)
             _ = try? await RawHTTP.collect(port: server.port, head, pauseMilliseconds: 50)
-            let health = try await server.get("/health")
-            #expect(health.status == 200)
+            // A busy machine may take longer than the idle limit for this one too.
+            #expect(await eventually { (try? await server.get("/health").status) == 200 })
         }
     }
 
