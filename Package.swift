@@ -102,6 +102,10 @@ targets += [
         ],
         swiftSettings: kernelSettings),
     .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
+    .target(
+        name: "ProfileData", dependencies: ["Platform", "Telemetry"],
+        resources: [.embedInCode("Timeline/timeline.html")],
+        swiftSettings: settings),
 
     // Floor 5
     .target(
@@ -159,7 +163,7 @@ targets += [
         name: "Commands",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch",
-            "DeepGEMM", "FlashMLA", "EPLB", "DeepEP", "Tokenizers", "DeepSeekModel", "Inference", "Planner",
+            "DeepGEMM", "FlashMLA", "EPLB", "DeepEP", "ProfileData", "Tokenizers", "DeepSeekModel", "Inference", "Planner",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -179,7 +183,7 @@ targets += [
 
 let testedModules = [
     "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "EPLB",
-    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP", "Planner",
+    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP", "ProfileData", "Planner",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
