@@ -163,7 +163,8 @@ targets += [
         name: "Commands",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch",
-            "DeepGEMM", "FlashMLA", "EPLB", "DeepEP", "ProfileData", "Tokenizers", "DeepSeekModel", "Inference", "Planner",
+            "DeepGEMM", "FlashMLA", "EPLB", "DeepEP", "ProfileData", "Tokenizers", "DeepSeekModel", "Inference",
+            "Planner",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "CoreMetrics", package: "swift-metrics"),
