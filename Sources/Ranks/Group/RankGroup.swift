@@ -87,6 +87,9 @@ public final class RankGroup: Sendable {
         }
     }
 
+    /// Whether it is certain that a lost rank does nothing any more, and not only hangs or is out of reach.
+    public func isGone(_ rank: Int) -> Bool { liveness.isGone(rank) }
+
     /// Ends the process of a rank that hangs, so that it cannot write to anybody's memory later. Does nothing to a rank
     /// that is a thread of this process.
     public func expel(_ rank: Int) { liveness.kill(rank) }
