@@ -57,7 +57,8 @@ public final class DeepSeekExecutor: ModelExecutor {
     public let headFormat: HeadFormat
 
     private let format: LatentCacheLayer.Format
-    private let quantizesActivations: Bool
+    /// Whether the inputs of FP8 weights are rounded to FP8.
+    package let quantizesActivations: Bool
     private let weights: ModelWeights
     private let rotary: RotaryEmbedding
     private let router: Router

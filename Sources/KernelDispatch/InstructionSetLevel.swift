@@ -57,6 +57,19 @@ public enum InstructionSetLevel: String, Sendable, CaseIterable, Comparable {
         #endif
     }
 
+    /// The level's sums of rows. The processor must be able to run them.
+    public var rowSums: RowSumKernels {
+        #if arch(x86_64)
+        switch self {
+        case .baseline: baselineRowSums
+        case .avx2: avx2RowSums
+        case .avx512: avx512RowSums
+        }
+        #else
+        baselineRowSums
+        #endif
+    }
+
     /// The level's kernels. The processor must be able to run them.
     public var kernels: KernelTable {
         switch self {

@@ -63,8 +63,14 @@ public struct KernelTable: Sendable {
     public let sumOfSquares: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> Float
 
     public let dotBlock: @Sendable (UnsafePointer<DotBlockArguments>) -> Void
+    public let dotPanel: @Sendable (UnsafePointer<DotBlockArguments>) -> Void
+    /// Rows of a unit of `dotPanel`'s `b`.
+    public let panelRows: Int
     public let outerProduct: @Sendable (UnsafePointer<OuterProductArguments>) -> Void
     public let attentionBlock: @Sendable (UnsafePointer<AttentionArguments>) -> Void
+    // Few rows, keys as they are stored: `storedAttentionBlock`.
+    public let attentionBlockBFloat16: @Sendable (UnsafePointer<AttentionArguments>) -> Void
+    public let attentionBlockFloat16: @Sendable (UnsafePointer<AttentionArguments>) -> Void
     public let mergeAttention:
         @Sendable (
             _ maximumA: UnsafeMutablePointer<Float>, _ sumA: UnsafeMutablePointer<Float>,
@@ -124,8 +130,11 @@ public struct KernelTable: Sendable {
         decodeIndexerFloat4: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
         sumOfSquares: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
         dotBlock: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void,
+        dotPanel: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void, panelRows: Int,
         outerProduct: @escaping @Sendable (UnsafePointer<OuterProductArguments>) -> Void,
         attentionBlock: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
+        attentionBlockBFloat16: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
+        attentionBlockFloat16: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
         mergeAttention:
             @escaping @Sendable (
                 UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, Float, Float,
@@ -173,8 +182,12 @@ public struct KernelTable: Sendable {
         self.decodeIndexerFloat4 = decodeIndexerFloat4
         self.sumOfSquares = sumOfSquares
         self.dotBlock = dotBlock
+        self.dotPanel = dotPanel
+        self.panelRows = panelRows
         self.outerProduct = outerProduct
         self.attentionBlock = attentionBlock
+        self.attentionBlockBFloat16 = attentionBlockBFloat16
+        self.attentionBlockFloat16 = attentionBlockFloat16
         self.mergeAttention = mergeAttention
         self.mha = mha
         self.rmsNorm = rmsNorm

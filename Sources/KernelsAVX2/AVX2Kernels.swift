@@ -32,8 +32,11 @@ public let avx2Kernels = KernelTable(
     decodeIndexerFloat4: { decodeIndexerFloat4(AVX2.self, $0) },
     sumOfSquares: { sumOfSquares(AVX2.self, $0, count: $1) },
     dotBlock: { dotBlock(AVX2.self, $0) },
+    dotPanel: { dotPanel(AVX2.self, $0) }, panelRows: AVX2.panelRows,
     outerProduct: { outerProduct(AVX2.self, $0) },
     attentionBlock: { attentionBlock(AVX2.self, $0) },
+    attentionBlockBFloat16: { storedAttentionBlock(AVX2.self, BFloat16Format.self, $0) },
+    attentionBlockFloat16: { storedAttentionBlock(AVX2.self, Float16Format.self, $0) },
     mergeAttention: {
         mergeAttention(
             AVX2.self, maximumA: $0, sumA: $1, outA: $2, maximumB: $3, sumB: $4, outB: $5, valueWidth: $6)
@@ -59,4 +62,10 @@ public let avx2Kernels = KernelTable(
     firstNonFinite16: { firstNonFinite($0, count: $1, mask: $2) },
     firstNonFinite32: { firstNonFinite($0, count: $1, mask: 0x7F80_0000 as UInt32) },
     firstNonFinite8: { firstNonFinite($0, count: $1, mask: 0x7F as UInt8) }
+)
+
+/// Sums of rows.
+public let avx2RowSums = RowSumKernels(
+    bfloat16: { sumRowsBFloat16(AVX2.self, $0) },
+    float32: { sumRowsFloat32(AVX2.self, $0) }
 )

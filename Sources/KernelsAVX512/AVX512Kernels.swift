@@ -32,8 +32,11 @@ public let avx512Kernels = KernelTable(
     decodeIndexerFloat4: { decodeIndexerFloat4(AVX512.self, $0) },
     sumOfSquares: { sumOfSquares(AVX512.self, $0, count: $1) },
     dotBlock: { dotBlock(AVX512.self, $0) },
+    dotPanel: { dotPanel(AVX512.self, $0) }, panelRows: AVX512.panelRows,
     outerProduct: { outerProduct(AVX512.self, $0) },
     attentionBlock: { attentionBlock(AVX512.self, $0) },
+    attentionBlockBFloat16: { storedAttentionBlock(AVX512.self, BFloat16Format.self, $0) },
+    attentionBlockFloat16: { storedAttentionBlock(AVX512.self, Float16Format.self, $0) },
     mergeAttention: {
         mergeAttention(
             AVX512.self, maximumA: $0, sumA: $1, outA: $2, maximumB: $3, sumB: $4, outB: $5, valueWidth: $6)
@@ -72,4 +75,10 @@ public let avx512PairKernels = PairKernels(
     linearBFloat16: { pairLinear(AVX512.self, BFloat16Pairs.self, $0) },
     linearFloat8E4M3: { pairLinear(AVX512.self, Float8E4M3Pairs.self, $0) },
     probe: { multiplyPairsProbe(AVX512.self, iterations: $0) }
+)
+
+/// Sums of rows.
+public let avx512RowSums = RowSumKernels(
+    bfloat16: { sumRowsBFloat16(AVX512.self, $0) },
+    float32: { sumRowsFloat32(AVX512.self, $0) }
 )

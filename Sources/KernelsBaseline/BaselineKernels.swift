@@ -32,8 +32,11 @@ public let baselineKernels = KernelTable(
     decodeIndexerFloat4: { decodeIndexerFloat4(Baseline.self, $0) },
     sumOfSquares: { sumOfSquares(Baseline.self, $0, count: $1) },
     dotBlock: { dotBlock(Baseline.self, $0) },
+    dotPanel: { dotPanel(Baseline.self, $0) }, panelRows: Baseline.panelRows,
     outerProduct: { outerProduct(Baseline.self, $0) },
     attentionBlock: { attentionBlock(Baseline.self, $0) },
+    attentionBlockBFloat16: { storedAttentionBlock(Baseline.self, BFloat16Format.self, $0) },
+    attentionBlockFloat16: { storedAttentionBlock(Baseline.self, Float16Format.self, $0) },
     mergeAttention: {
         mergeAttention(
             Baseline.self, maximumA: $0, sumA: $1, outA: $2, maximumB: $3, sumB: $4, outB: $5, valueWidth: $6)
@@ -59,4 +62,10 @@ public let baselineKernels = KernelTable(
     firstNonFinite16: { firstNonFinite($0, count: $1, mask: $2) },
     firstNonFinite32: { firstNonFinite($0, count: $1, mask: 0x7F80_0000 as UInt32) },
     firstNonFinite8: { firstNonFinite($0, count: $1, mask: 0x7F as UInt8) }
+)
+
+/// Sums of rows.
+public let baselineRowSums = RowSumKernels(
+    bfloat16: { sumRowsBFloat16(Baseline.self, $0) },
+    float32: { sumRowsFloat32(Baseline.self, $0) }
 )

@@ -34,6 +34,9 @@ public struct ExchangeBenchmark: Sendable, Codable {
     /// The median over rounds of the time from the first rank's start to the last one's end.
     public let dispatchSeconds: Double
     public let combineSeconds: Double
+    /// The fastest round: what the machine can do when nothing else runs on it.
+    public let dispatchBestSeconds: Double
+    public let combineBestSeconds: Double
 
     /// 10⁹ bytes per second that all ranks together receive.
     public var dispatchGigabytesPerSecond: Double { Double(dispatchBytes) / dispatchSeconds / 1e9 }
@@ -61,20 +64,22 @@ public struct ExchangeBenchmark: Sendable, Codable {
             try run(shape, group, placement, format, seed)
         }
         let rows = times.reduce(0) { $0 + $1.rows }
+        let dispatch = seconds(times.map(\.dispatch))
+        let combine = seconds(times.map(\.combine))
         return ExchangeBenchmark(
             shape: shape, rows: rows, dispatchBytes: rows * (format.dataBytes + format.scaleBytes),
             combineBytes: rows * shape.hidden * 2,
-            dispatchSeconds: median(times.map(\.dispatch)), combineSeconds: median(times.map(\.combine)))
+            dispatchSeconds: dispatch[dispatch.count / 2], combineSeconds: combine[combine.count / 2],
+            dispatchBestSeconds: dispatch[0], combineBestSeconds: combine[0])
     }
 
-    /// The median over rounds of the time from the first rank's start to the last one's end.
-    private static func median(_ times: [[Range<ContinuousClock.Instant>]]) -> Double {
-        let spans = times[0].indices.map { round in
+    /// The rounds' times from the first rank's start to the last one's end, ascending.
+    private static func seconds(_ times: [[Range<ContinuousClock.Instant>]]) -> [Double] {
+        times[0].indices.map { round in
             let start = times.map { $0[round].lowerBound }.min() ?? .now
             let end = times.map { $0[round].upperBound }.max() ?? .now
             return (end - start) / .seconds(1)
         }.sorted()
-        return spans[spans.count / 2]
     }
 
     private static func run(

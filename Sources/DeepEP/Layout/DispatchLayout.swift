@@ -22,6 +22,7 @@ public struct DispatchLayout: Sendable, Hashable {
         tokensPerNode = Array(repeating: 0, count: placement.nodeCount)
         tokensPerExpert = Array(repeating: 0, count: placement.expertCount)
         ranksOfToken = Lists()
+        ranksOfToken.reserve(lists: selection.tokenCount, values: selection.experts.count)
         var ranks: [Int32] = []
         for token in 0..<selection.tokenCount {
             ranks.removeAll(keepingCapacity: true)
@@ -63,8 +64,24 @@ public struct Lists: Sendable, Hashable {
 
     public subscript(_ index: Int) -> ArraySlice<Int32> { values[starts[index]..<starts[index + 1]] }
 
+    /// Empty lists.
+    init(repeatingEmpty count: Int) { starts = Array(repeating: 0, count: count + 1) }
+
     mutating func append(_ list: some Sequence<Int32>) {
         values.append(contentsOf: list)
         starts.append(values.count)
+    }
+
+    /// Adds to the list that `endList` is going to end.
+    mutating func add(_ value: Int32) { values.append(value) }
+
+    /// Whether the list that `endList` is going to end has `value` last.
+    func endsIn(_ value: Int32) -> Bool { values.count > starts[starts.count - 1] && values[values.count - 1] == value }
+
+    mutating func endList() { starts.append(values.count) }
+
+    mutating func reserve(lists: Int, values count: Int) {
+        starts.reserveCapacity(lists + 1)
+        values.reserveCapacity(count)
     }
 }

@@ -44,17 +44,21 @@ extension CombineProtocol.Plan {
             rowsOfKey: (0..<wiring.rankCount).map { key in
                 Int(counts[wiring.source(ofKey: key)].toRank[wiring.target(ofKey: key)])
             },
-            wanted: dispatch.wanted, ownKeys: [], otherNodes: [],
+            wanted: dispatch.wanted, ownKeys: Lists(), otherNodes: Lists(),
             recordsToNode: own.toNode.enumerated().map { $0 == wiring.node ? 0 : Int($1) })
+        ownKeys.reserve(lists: layout.ranksOfToken.count, values: own.toRank.reduce(0) { $0 + Int($1) })
+        otherNodes.reserve(lists: layout.ranksOfToken.count, values: recordsToNode.reduce(0, +))
         for token in 0..<layout.ranksOfToken.count {
-            let ranks = layout.ranksOfToken[token].map(Int.init)
-            ownKeys.append(
-                ranks.filter { $0 / wiring.nodeSize == wiring.node }
-                    .map { Int32(wiring.key(source: wiring.rank, target: $0)) })
-            var nodes: [Int32] = []
-            for node in ranks.map({ Int32($0 / wiring.nodeSize) })
-            where node != Int32(wiring.node) && node != nodes.last { nodes.append(node) }
-            otherNodes.append(nodes)
+            for rank in layout.ranksOfToken[token].lazy.map(Int.init) {
+                let node = Int32(rank / wiring.nodeSize)
+                if Int(node) == wiring.node {
+                    ownKeys.add(Int32(wiring.key(source: wiring.rank, target: rank)))
+                } else if !otherNodes.endsIn(node) {
+                    otherNodes.add(node)
+                }
+            }
+            ownKeys.endList()
+            otherNodes.endList()
         }
     }
 }

@@ -17,8 +17,8 @@ struct CombineProtocol: Sendable {
         /// Records that this rank handed on for each other node, and the indices of the ranks that got each.
         var wanted: [[[Int32]]]
         /// [tokens] the keys on this node and then the other nodes that return parts of a token's sum.
-        var ownKeys: [[Int32]]
-        var otherNodes: [[Int32]]
+        var ownKeys: Lists
+        var otherNodes: Lists
         /// Records that went to each other node.
         var recordsToNode: [Int]
         /// Whether carriers read rows where they were made, in memory that they see: no row is put, and a signal says
@@ -164,7 +164,7 @@ struct CombineProtocol: Sendable {
         let first = nextRecord[node]
         while nextRecord[node] < plan.wanted[node].count, toSource[node].hasRoom {
             let wanted = plan.wanted[node][nextRecord[node]]
-            guard let parts = takeParts(keys: wanted, firstKey: node * wiring.nodeSize, nodes: []) else { break }
+            guard let parts = takeParts(keys: wanted[...], firstKey: node * wiring.nodeSize, nodes: []) else { break }
             // The ring of this node at the counterpart.
             let slot = (wiring.rankCount + wiring.node) * plan.capacity.returnRows + toSource[node].slot
             actions.append(.relaySum(toNode: node, record: nextRecord[node], parts: parts, slot: slot))
@@ -189,12 +189,12 @@ struct CombineProtocol: Sendable {
     }
 
     /// The next row of each stream, in the order of ranks; nil unless all are here. A key may be named repeatedly.
-    private mutating func takeParts(keys: [Int32], firstKey: Int, nodes: [Int32]) -> [SumPart]? {
+    private mutating func takeParts(keys: ArraySlice<Int32>, firstKey: Int, nodes: ArraySlice<Int32>) -> [SumPart]? {
         for node in nodes where fromCarrier[Int(node)].taken >= fromCarrier[Int(node)].arrived { return nil }
         var parts: [SumPart] = []
         parts.reserveCapacity(keys.count + nodes.count)
-        for (index, key) in keys.enumerated() {
-            let key = firstKey + Int(key)
+        for index in keys.indices {
+            let key = firstKey + Int(keys[index])
             let row = fromTarget[key].taken
             guard row < fromTarget[key].arrived else {
                 for key in keys[..<index] { fromTarget[firstKey + Int(key)].take(-1) }

@@ -2,6 +2,7 @@
 
 // SAFETY: In this file addresses are of whole rows that the caller keeps or that lie in slots of the shared region.
 
+internal import CFathom
 public import Platform
 internal import Tensors
 
@@ -54,15 +55,18 @@ extension ExpertExchange {
         }
         var plan = CombineProtocol.Plan(
             wiring: ExchangeWiring(placement: placement, rank: rank, twoHop: false), capacity: capacity,
-            rowsOfSource: [], rowsOfKey: Array(repeating: 0, count: placement.rankCount), wanted: [[]], ownKeys: [],
-            otherNodes: Array(repeating: [], count: handle.tokenCount), recordsToNode: [0])
+            rowsOfSource: [], rowsOfKey: Array(repeating: 0, count: placement.rankCount), wanted: [[]], ownKeys: Lists(),
+            otherNodes: Lists(repeatingEmpty: handle.tokenCount), recordsToNode: [0])
         plan.rowsOfSource = (0..<placement.rankCount).map { run.firstRow[$0 + 1] - run.firstRow[$0] }
         for token in 0..<handle.tokenCount {
-            let keys = handle.selection.choices(of: token).filter { $0 >= 0 }
-                .map { Int32(placement.rank(ofExpert: Int($0))) }
-            plan.ownKeys.append(keys)
-            for key in keys { plan.rowsOfKey[Int(key)] += 1 }
+            for expert in handle.selection.choices(of: token) where expert >= 0 {
+                let key = placement.rank(ofExpert: Int(expert))
+                plan.ownKeys.add(Int32(key))
+                plan.rowsOfKey[key] += 1
+            }
+            plan.ownKeys.endList()
         }
+        run.streams = streams(plan)
         plan.startsAtOnce = mayStartAtOnce(plan, handle)
         epoch += 1
         var machine = CombineProtocol(plan: plan, epoch: epoch)
@@ -71,6 +75,7 @@ extension ExpertExchange {
             perform(action, run, &weights)
             return nil
         }
+        if run.streams { fathom_store_fence() }
         return CombinedTokens(rows: run.sums, weights: nil)
     }
 
@@ -113,19 +118,19 @@ extension ExpertExchange {
     /// Sums a token's choices, whose rows come in top-k order.
     func sumChoices(
         _ token: Int, _ rows: [UnsafeRawPointer], _ choices: (selection: TopKSelection, weighted: Bool),
-        to out: UnsafeMutableRawPointer
+        to out: UnsafeMutableRawPointer, streams: Bool
     ) {
         guard choices.weighted, let all = choices.selection.weights else {
-            sum(rows, to: out)
+            sum(rows, to: out, streams: streams)
             return
         }
         let weights = (0..<topK).filter { choices.selection.experts[token * topK + $0] >= 0 }
             .map { all[token * topK + $0] }
         let parts = Array(zip(rows, weights).map { (row: $0, weight: $1) })
         if memory.returnElementBytes == 4 {
-            RowSum.weightedFloat32(parts, to: out, count: returnFormat.hidden)
+            RowSum.weightedFloat32(parts, to: out, count: returnFormat.hidden, streams: streams)
         } else {
-            RowSum.weightedBFloat16(parts, to: out, count: returnFormat.hidden)
+            RowSum.weightedBFloat16(parts, to: out, count: returnFormat.hidden, streams: streams)
         }
     }
 }

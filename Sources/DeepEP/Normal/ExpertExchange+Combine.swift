@@ -88,6 +88,7 @@ extension ExpertExchange {
             run.partStarts = (0..<placement.rankCount).map { partStart(ofKey: $0, handle) }
             writeWeights(run)
         }
+        run.streams = streams(plan)
         var machine = CombineProtocol(plan: plan, epoch: epoch)
         var weights: [Float]? = options.weights == nil ? nil : Array(repeating: 0, count: handle.tokenCount * topK)
         try self.run(&machine, named: "combine") { (action, machine) throws(FathomError) in
@@ -98,12 +99,18 @@ extension ExpertExchange {
             perform(action, run, &weights)
             return nil
         }
+        if run.streams { fathom_store_fence() }
         return CombinedTokens(rows: run.sums, weights: weights)
     }
 
     /// Whether a combine follows its dispatch directly and has room for everything.
     func mayStartAtOnce(_ plan: CombineProtocol.Plan, _ handle: DispatchHandle) -> Bool {
         handle.epoch == epoch && handle.staysInPlace && plan.hasRoomForAll
+    }
+
+    /// Whether the rows that this rank sums, and the sums, exceed its part of the cache.
+    func streams(_ plan: CombineProtocol.Plan) -> Bool {
+        exceedsCache((plan.rowsOfKey.reduce(0, +) + plan.ownKeys.count) * memory.returnStride)
     }
 
     /// What a combine works on.
@@ -123,6 +130,8 @@ extension ExpertExchange {
         var choiceWeights: (selection: TopKSelection, weighted: Bool)?
         /// Who sums them, if not this exchange.
         var take: ((Int, [UnsafeRawPointer]) -> Void)?
+        /// Whether sums go past the cache.
+        var streams = false
     }
 
     /// Where the stream of a key lies in the return area of its rank.
@@ -207,37 +216,22 @@ extension ExpertExchange {
     /// Adds up what came back for a token.
     private func sum(_ token: Int, _ parts: [SumPart], _ run: CombineRun, _ weights: inout [Float]?) {
         let sums = UnsafeMutableRawPointer(run.sums.baseAddress + token * memory.returnDataBytes)
-        var addresses: [UnsafeRawPointer] = run.options.biases.map { $0.row(token) }
-        var own: [UnsafeRawPointer] = []
-        var others: [(node: Int, row: UnsafeRawPointer)] = []
-        for part in parts {
-            if case .fromNode(let node, _, _) = part {
-                others.append((node, address(part, run)))
-            } else {
-                own.append(address(part, run))
-            }
-        }
         if let take = run.take {
-            take(token, own)
+            take(token, parts.map { address($0, run) })
             return
         }
         if let choices = run.choiceWeights {
-            sumChoices(token, own, choices, to: sums)
+            sumChoices(token, parts.map { address($0, run) }, choices, to: sums, streams: run.streams)
             return
         }
+        addends.removeAll(keepingCapacity: true)
+        for bias in run.options.biases { addends.append(bias.row(token)) }
         if wiring.nodeCount == 1 {
-            addresses += own
+            for part in parts { addends.append(address(part, run)) }
         } else {
-            let before = others.filter { $0.node < wiring.node }.map(\.row)
-            let after = others.filter { $0.node > wiring.node }.map(\.row)
-            if !own.isEmpty {
-                let partial = UnsafeMutableRawPointer(run.partial.baseAddress)
-                sum(own, to: partial)
-                own = [UnsafeRawPointer(partial)]
-            }
-            addresses += before + own + after
+            addNodes(parts, run)
         }
-        sum(addresses, to: sums)
+        sum(addends, to: sums, streams: run.streams)
         guard weights != nil else { return }
         for choice in 0..<topK {
             // A choice's weight comes from one rank; the others return zero.
@@ -250,12 +244,32 @@ extension ExpertExchange {
         }
     }
 
+    /// Adds what nodes return for a token to what is summed: nodes ascending, this one's ranks as a sum of theirs.
+    private func addNodes(_ parts: [SumPart], _ run: CombineRun) {
+        var own: [UnsafeRawPointer] = []
+        var others: [(node: Int, row: UnsafeRawPointer)] = []
+        for part in parts {
+            if case .fromNode(let node, _, _) = part {
+                others.append((node, address(part, run)))
+            } else {
+                own.append(address(part, run))
+            }
+        }
+        addends += others.lazy.filter { $0.node < self.wiring.node }.map(\.row)
+        if !own.isEmpty {
+            let partial = UnsafeMutableRawPointer(run.partial.baseAddress)
+            sum(own, to: partial)
+            addends.append(UnsafeRawPointer(partial))
+        }
+        addends += others.lazy.filter { $0.node > self.wiring.node }.map(\.row)
+    }
+
     /// Sums rows in the format of the result.
-    func sum(_ parts: [UnsafeRawPointer], to out: UnsafeMutableRawPointer) {
+    func sum(_ parts: [UnsafeRawPointer], to out: UnsafeMutableRawPointer, streams: Bool = false) {
         if memory.returnElementBytes == 4 {
-            RowSum.float32(parts, to: out, count: returnFormat.hidden)
+            RowSum.float32(parts, to: out, count: returnFormat.hidden, streams: streams)
         } else {
-            RowSum.bfloat16(parts, to: out, count: returnFormat.hidden)
+            RowSum.bfloat16(parts, to: out, count: returnFormat.hidden, streams: streams)
         }
     }
 

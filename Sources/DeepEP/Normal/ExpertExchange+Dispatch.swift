@@ -110,7 +110,8 @@ extension ExpertExchange {
         case .putCounts(let peer): putCounts(run.lists.counts(run.layout), to: peer)
         case .readCounts(let peer): return .counts(from: peer, readCounts(from: peer))
         case .putRows(let target, let rows, let slot):
-            let streams = machine.landing[target].staysInPlace
+            let landing = machine.landing[target]
+            let streams = landing.staysInPlace && exceedsCache(landing.rowCount * memory.recordStride)
             for row in rows {
                 let token = Int(run.lists.toRank[target][row])
                 put(token, run, to: target, at: memory.landing(slot + row - rows.lowerBound), streams: streams)

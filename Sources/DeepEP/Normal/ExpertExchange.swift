@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import CFathom
+internal import KernelDispatch
 public import Platform
 public import Ranks
 internal import Tensors
@@ -38,6 +39,8 @@ public final class ExpertExchange {
     var generation = 0
     var failure: FathomError?
     private var seen: [UInt64]
+    /// The rows of the sum that is being made.
+    var addends: [UnsafeRawPointer] = []
 
     /// Makes an exchange; all ranks call it.
     ///
@@ -70,6 +73,8 @@ public final class ExpertExchange {
         guard returning?.scaleBytes ?? 0 == 0 else {
             throw FathomError(.usage, "rows come back in FP8; BF16 and floats are legal")
         }
+        // What sums are computed with: the environment may name what this processor has not.
+        _ = try InstructionSetLevel.selected()
         self.placement = placement
         self.format = format
         returnFormat = returning ?? format.ofSums
@@ -181,6 +186,14 @@ public final class ExpertExchange {
         }
     }
 
+    /// Whether the processor's cache is too small for `bytes` of each rank that shares it; what is written had better go
+    /// past it then.
+    func exceedsCache(_ bytes: Int) -> Bool {
+        bytes * placement.ranksPerNode > Machine.lastLevelCacheSize ?? Self.usualCacheSize
+    }
+
+    /// Bytes of a last-level cache that the system does not tell.
+    private static let usualCacheSize = 16 << 20
 }
 
 /// A protocol's state machine, as `ExpertExchange` runs it.

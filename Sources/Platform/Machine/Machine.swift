@@ -57,7 +57,7 @@ public enum Machine {
     }
 }
 
-/// Reads the small text files of procfs, which report a size of 0 and so cannot be mapped.
+/// Reads the small text files of procfs and sysfs, whose reported sizes are wrong and which so cannot be mapped.
 enum ProcFile {
     /// The value of the first line `name : value`; nil if there is no such file or line.
     static func field(_ name: String, in path: String) -> String? {
@@ -69,8 +69,8 @@ enum ProcFile {
         return nil
     }
 
-    /// The file's text, at most 1 MiB.
-    private static func contents(_ path: String) -> String? {
+    /// The file's text, at most 1 MiB; nil if there is none.
+    static func contents(_ path: String) -> String? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }

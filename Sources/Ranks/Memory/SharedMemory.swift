@@ -65,6 +65,8 @@ struct SharedMemory: ~Copyable, @unchecked Sendable {
             close(descriptor)
             throw FathomError(.unavailable, "cannot map \(byteCount) bytes for \(purpose): \(reason)")
         }
+        // Large pages spare most of the address translation of a long walk; refusal does no harm.
+        if byteCount >= 4 << 20 { madvise(memory, byteCount, MADV_HUGEPAGE) }
         // SAFETY: a mapping of this size, unmapped only in deinit.
         baseAddress = memory
         self.byteCount = max(byteCount, 1)
