@@ -20,6 +20,7 @@ struct EPCommandTests {
         #expect(outcome.status == 0, "\(outcome)")
         #expect(outcome.output.contains("memcpyGigabytesPerSecond"))
         #expect(outcome.output.contains("\"float8\":true"))
+        #expect(outcome.output.contains("\"waitedForNanoseconds\":["))
     }
 
     @Test(

@@ -21,6 +21,13 @@ extension ExpertExchange {
     public func combineChoices(
         _ returned: TokenRows, expanded: ExpandedTokens, handle: DispatchHandle, weighted: Bool
     ) throws(FathomError) -> CombinedTokens {
+        try awaitBegun()
+        return try performCombineChoices(returned, expanded, handle, weighted)
+    }
+
+    func performCombineChoices(
+        _ returned: TokenRows, _ expanded: ExpandedTokens, _ handle: DispatchHandle, _ weighted: Bool
+    ) throws(FathomError) -> CombinedTokens {
         var run: CombineRun
         do throws(FathomError) {
             run = try prepareChoices(returned, expanded, handle, weighted)
@@ -31,7 +38,8 @@ extension ExpertExchange {
         epoch += 1
         var plan = CombineProtocol.Plan(
             wiring: ExchangeWiring(placement: placement, rank: rank, twoHop: false), capacity: capacity,
-            rowsOfSource: [], rowsOfKey: Array(repeating: 0, count: placement.rankCount), wanted: [[]], ownKeys: Lists(),
+            rowsOfSource: [], rowsOfKey: Array(repeating: 0, count: placement.rankCount), wanted: [[]],
+            ownKeys: Lists(),
             otherNodes: Lists(repeatingEmpty: handle.tokenCount), recordsToNode: [0])
         plan.rowsOfSource = (0..<placement.rankCount).map { run.firstRow[$0 + 1] - run.firstRow[$0] }
         for token in 0..<handle.tokenCount {
