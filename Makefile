@@ -21,7 +21,7 @@ serve: ## Set up, build and serve the bundled model on 127.0.0.1:8080
 test: ## Set up, build and run every test
 	@scripts/bootstrap --tests
 	swift build -c release --build-tests
-	swift test -c release --skip-build --parallel
+	scripts/run-tests -c release --skip-build --parallel
 
 check: ## What a change must pass: lint, no warnings, kernel rules, tests
 	@scripts/bootstrap --tests

@@ -102,6 +102,10 @@ targets += [
         ],
         swiftSettings: kernelSettings),
     .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
+    .target(
+        name: "ProfileData", dependencies: ["Platform", "Telemetry"],
+        resources: [.embedInCode("Timeline/timeline.html")],
+        swiftSettings: settings),
 
     // Floor 5
     .target(
@@ -112,7 +116,7 @@ targets += [
         name: "DeepSeekModel",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Kernels", "KernelDispatch", "DeepGEMM",
-            "FlashMLA", "EPLB",
+            "FlashMLA", "EPLB", "DeepEP",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -128,6 +132,11 @@ targets += [
             .product(name: "HeapModule", package: "swift-collections"),
         ],
         swiftSettings: settings),
+
+    .target(
+        name: "Planner",
+        dependencies: ["Platform", "KernelDispatch", "Simulation", "DeepEP", "EPLB", "DeepSeekModel"],
+        swiftSettings: kernelSettings),
 
     // Floor 7
     .target(
@@ -154,7 +163,8 @@ targets += [
         name: "Commands",
         dependencies: [
             "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "KernelDispatch",
-            "DeepGEMM", "FlashMLA", "EPLB", "DeepEP", "Tokenizers", "DeepSeekModel", "Inference",
+            "DeepGEMM", "FlashMLA", "EPLB", "DeepEP", "ProfileData", "Tokenizers", "DeepSeekModel", "Inference",
+            "Planner",
             .target(name: "Server", condition: .when(traits: ["Server"])),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
             .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -174,13 +184,14 @@ targets += [
 
 let testedModules = [
     "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Telemetry", "CUDA", "DeepGEMM", "FlashMLA", "EPLB",
-    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP",
+    "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP", "ProfileData", "Planner",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
-    "DeepEP": ["LowPrecision", "Ranks", "Simulation", "Tensors"],
+    "DeepEP": ["LowPrecision", "Ranks", "Simulation", "Tensors", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],
+    "Planner": ["DeepSeekModel"],
     "DeepSeekModel": [
         "Ranks", "LowPrecision", "Tensors", "Workers", "KernelDispatch", "DeepGEMM", "FlashMLA", "EPLB", "Tokenizers",
         .product(name: "Logging", package: "swift-log"),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+internal import DeepGEMM
 internal import FlashMLA
 internal import KernelDispatch
 public import Logging
@@ -56,7 +57,8 @@ public final class DeepSeekExecutor: ModelExecutor {
     public let headFormat: HeadFormat
 
     private let format: LatentCacheLayer.Format
-    private let quantizesActivations: Bool
+    /// Whether the inputs of FP8 weights are rounded to FP8.
+    package let quantizesActivations: Bool
     private let weights: ModelWeights
     private let rotary: RotaryEmbedding
     private let router: Router
@@ -128,7 +130,7 @@ public final class DeepSeekExecutor: ModelExecutor {
 
     /// One step with experts spread over ranks, or with all of them here.
     func forward(
-        _ chunks: [SequenceChunk], exchange: (any ExpertExchange)?
+        _ chunks: [SequenceChunk], exchange: LayerExchange?
     ) throws(FathomError) -> LogitsMatrix {
         let batch = try TokenBatch(
             chunks, vocabularySize: vocabularySize, contextLength: contextLength, blockCount: blockCount)
@@ -142,6 +144,20 @@ public final class DeepSeekExecutor: ModelExecutor {
                 exchange: exchange
             ).run()
         }
+    }
+
+    /// Where a block lies in the cache's memory; see `LatentCache`.
+    func cacheRanges(ofBlock block: Int32) -> [Range<Int>] { cache.ranges(ofBlock: Int(block)) }
+
+    /// How the layers with experts take their rows, the smallest rows first.
+    var expertCodings: [LinearProblem.Coding] {
+        var codings: Set<LinearProblem.Coding> = []
+        for layer in weights.layers {
+            guard case .experts(let experts) = layer.feedForward else { continue }
+            codings.insert(experts.experts[0].gate.coding(configuration, quantizesActivations: quantizesActivations))
+        }
+        let width = configuration.hiddenSize
+        return codings.sorted { $0.floatCount(width) < $1.floatCount(width) }
     }
 
     /// What parses and cannot be run.

@@ -18,6 +18,51 @@ public protocol InstructionSet {
 
     /// Makes rows of the columns of eight by eight numbers.
     static func transpose(_ square: inout InlineArray<8, SIMD8<Float>>)
+
+    // What the tile of `dotPanel` is made of.
+
+    /// A vector of as many runs of eight floats as the processor multiplies at once.
+    associatedtype Runs = SIMD8<Float>
+    /// Rows of a unit of a panel: those of four such vectors.
+    static var panelRows: Int { get }
+    /// Rows of the other operand in a tile: as many as leave every sum a register.
+    static var panelTileRows: Int { get }
+    static var zeroRuns: Runs { get }
+    static func loadRuns(_ floats: UnsafePointer<Float>) -> Runs
+    /// The eight floats at an address in every run.
+    static func repeatRun(_ floats: UnsafePointer<Float>) -> Runs
+    static func multiplyAdd(_ a: Runs, _ b: Runs, _ c: Runs) -> Runs
+    /// Adds `horizontalSum` of each run times `factor` to the first `count` outputs, or to all `panelRows`.
+    static func addSums(
+        _ a: Runs, _ b: Runs, _ c: Runs, _ d: Runs, times factor: Float, to out: UnsafeMutablePointer<Float>, count: Int
+    )
+}
+
+// A run a vector, sixteen registers.
+extension InstructionSet where Runs == SIMD8<Float> {
+    @inlinable public static var panelRows: Int { 4 }
+    @inlinable public static var panelTileRows: Int { 3 }
+    @inlinable public static var zeroRuns: SIMD8<Float> { SIMD8() }
+
+    @inlinable @inline(__always)
+    public static func loadRuns(_ floats: UnsafePointer<Float>) -> SIMD8<Float> { load8(floats) }
+
+    @inlinable @inline(__always)
+    public static func repeatRun(_ floats: UnsafePointer<Float>) -> SIMD8<Float> { load8(floats) }
+
+    @inlinable @inline(__always)
+    public static func addSums(
+        _ a: SIMD8<Float>, _ b: SIMD8<Float>, _ c: SIMD8<Float>, _ d: SIMD8<Float>, times factor: Float,
+        to out: UnsafeMutablePointer<Float>, count: Int
+    ) {
+        let sums = horizontalSums(a, b, c, d) * factor
+        if count >= 4 {
+            let raw = UnsafeMutableRawPointer(out)
+            raw.storeBytes(of: raw.loadUnaligned(as: SIMD4<Float>.self) + sums, as: SIMD4<Float>.self)
+        } else {
+            for lane in 0..<count { out[lane] += sums[lane] }
+        }
+    }
 }
 
 extension InstructionSet {

@@ -63,6 +63,9 @@ public struct KernelTable: Sendable {
     public let sumOfSquares: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> Float
 
     public let dotBlock: @Sendable (UnsafePointer<DotBlockArguments>) -> Void
+    public let dotPanel: @Sendable (UnsafePointer<DotBlockArguments>) -> Void
+    /// Rows of a unit of `dotPanel`'s `b`.
+    public let panelRows: Int
     public let outerProduct: @Sendable (UnsafePointer<OuterProductArguments>) -> Void
     public let attentionBlock: @Sendable (UnsafePointer<AttentionArguments>) -> Void
     public let mergeAttention:
@@ -124,6 +127,7 @@ public struct KernelTable: Sendable {
         decodeIndexerFloat4: @escaping @Sendable (UnsafePointer<IndexerDecodeArguments>) -> Void,
         sumOfSquares: @escaping @Sendable (UnsafePointer<Float>, Int) -> Float,
         dotBlock: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void,
+        dotPanel: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void, panelRows: Int,
         outerProduct: @escaping @Sendable (UnsafePointer<OuterProductArguments>) -> Void,
         attentionBlock: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
         mergeAttention:
@@ -173,6 +177,8 @@ public struct KernelTable: Sendable {
         self.decodeIndexerFloat4 = decodeIndexerFloat4
         self.sumOfSquares = sumOfSquares
         self.dotBlock = dotBlock
+        self.dotPanel = dotPanel
+        self.panelRows = panelRows
         self.outerProduct = outerProduct
         self.attentionBlock = attentionBlock
         self.mergeAttention = mergeAttention

@@ -29,11 +29,14 @@ public struct PackArguments {
     /// Rows `outStride` floats apart, at least `count` rounded up to a group.
     public var out: UnsafeMutablePointer<Float>
     public var outStride: Int
+    /// Rows that lie together, 1, 4 or 8: for every eight elements of K first these of the unit's first row, then those
+    /// of its second, and so on; the next unit is `unitRows` · `outStride` floats away.
+    public var unitRows: Int
 
     public init(
         source: UnsafeRawPointer, stride: Int, rowsAreContiguous: Bool, firstNibble: Int, rowCount: Int, count: Int,
         scales: UnsafePointer<Float>?, scaleStride: Int, blockColumns: Int, firstColumn: Int, isRaw: Bool,
-        interleaves: Bool, out: UnsafeMutablePointer<Float>, outStride: Int
+        interleaves: Bool, out: UnsafeMutablePointer<Float>, outStride: Int, unitRows: Int = 1
     ) {
         self.source = source
         self.stride = stride
@@ -49,7 +52,38 @@ public struct PackArguments {
         self.interleaves = interleaves
         self.out = out
         self.outStride = outStride
+        self.unitRows = unitRows
     }
+
+    /// Where a packed row lies.
+    @inlinable @inline(__always)
+    func place(_ row: Int) -> PackedRow {
+        let shift = unitRows.trailingZeroBitCount
+        let unit = row &>> shift
+        return PackedRow(
+            start: out + (unit &* (outStride &<< shift) &+ (row &- unit &<< shift) &* 8), step: unitRows)
+    }
+}
+
+/// A packed row: eights of K, `8 * step` floats apart.
+@usableFromInline
+struct PackedRow {
+    @usableFromInline var start: UnsafeMutablePointer<Float>
+    @usableFromInline var step: Int
+
+    @inlinable @inline(__always)
+    init(start: UnsafeMutablePointer<Float>, step: Int) {
+        self.start = start
+        self.step = step
+    }
+
+    /// Eight elements from `k` on, a multiple of 8.
+    @inlinable @inline(__always)
+    func eight(_ k: Int) -> UnsafeMutablePointer<Float> { start + k &* step }
+
+    /// Element `k`.
+    @inlinable @inline(__always)
+    func element(_ k: Int) -> UnsafeMutablePointer<Float> { start + ((k & ~7) &* step &+ (k & 7)) }
 }
 
 /// Packs a block of a matrix; see `PackArguments`. A number's bits depend on its own code and scale alone: the exact
@@ -85,16 +119,16 @@ public func pack<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ argum
 @inlinable @inline(__always)
 func finishPackedRow(_ g: PackArguments, _ row: Int) {
     let padded = (g.count &+ elementGroup &- 1) / elementGroup &* elementGroup
-    let out = g.out + row &* g.outStride
+    let out = g.place(row)
     var k = g.count
     while k < padded {
-        out[k] = 0
+        out.element(k).pointee = 0
         k &+= 1
     }
     guard g.interleaves else { return }
     k = 0
     while k < padded {
-        interleaveGroup(out + k)
+        interleaveGroup(out, k)
         k &+= elementGroup
     }
 }
@@ -103,7 +137,7 @@ func finishPackedRow(_ g: PackArguments, _ row: Int) {
 @inlinable @inline(__always)
 func packGroups<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackArguments, _ row: Int) {
     let source = g.source + row &* g.stride
-    let out = g.out + row &* g.outStride
+    let out = g.place(row)
     var k = 0
     var block = 0
     while k < g.count {
@@ -125,9 +159,9 @@ func packGroups<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: Pac
         }
         if k < end {
             // The row's last group.
-            for i in 0..<elementGroup { out[k &+ i] = 0 }
+            for i in 0..<elementGroup { out.element(k &+ i).pointee = 0 }
             packRun(I.self, F.self, source, out, k, end) { isPlain ? $0 : $0 * bias * factor }
-            interleaveGroup(out + k)
+            interleaveGroup(out, k)
             k = end
         }
         block &+= 1
@@ -136,33 +170,36 @@ func packGroups<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: Pac
 
 /// Puts a group of 32 floats in the order of FP8's groups, in place.
 @inlinable @inline(__always)
-func interleaveGroup(_ group: UnsafeMutablePointer<Float>) {
-    let values = UnsafeRawPointer(group).loadUnaligned(as: SIMD32<Float>.self)
+func interleaveGroup(_ row: PackedRow, _ k: Int) {
+    let (a, b, c, d) = (row.eight(k), row.eight(k &+ 8), row.eight(k &+ 16), row.eight(k &+ 24))
+    let values = SIMD32(
+        lowHalf: SIMD16(lowHalf: load8(UnsafePointer(a)), highHalf: load8(UnsafePointer(b))),
+        highHalf: SIMD16(lowHalf: load8(UnsafePointer(c)), highHalf: load8(UnsafePointer(d))))
     let even = values.evenHalf
     let odd = values.oddHalf
-    store8(even.evenHalf, group)
-    store8(odd.evenHalf, group + 8)
-    store8(even.oddHalf, group + 16)
-    store8(odd.oddHalf, group + 24)
+    store8(even.evenHalf, a)
+    store8(odd.evenHalf, b)
+    store8(even.oddHalf, c)
+    store8(odd.oddHalf, d)
 }
 
 /// One group; spelled out, so that each part's number is known to the compiler.
 @inlinable @inline(__always)
 func packGroup<I: InstructionSet, F: PackFormat>(
-    _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ out: UnsafeMutablePointer<Float>, _ k: Int,
+    _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ out: PackedRow, _ k: Int,
     _ scaled: (SIMD8<Float>) -> SIMD8<Float>
 ) {
-    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 0)), out + k)
-    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 1)), out + (k &+ 8))
-    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 2)), out + (k &+ 16))
-    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 3)), out + (k &+ 24))
+    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 0)), out.eight(k))
+    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 1)), out.eight(k &+ 8))
+    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 2)), out.eight(k &+ 16))
+    store8(scaled(F.packedGroup8(I.self, source, at: k, part: 3)), out.eight(k &+ 24))
 }
 
 /// One row whose K indices are neighbours.
 @inlinable @inline(__always)
 func packRow<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackArguments, _ row: Int) {
     let source = g.source + row &* g.stride
-    let out = g.out + row &* g.outStride
+    let out = g.place(row)
     guard let scales = g.scales else {
         if F.bias == 1 || g.isRaw {
             packRun(I.self, F.self, source, out, 0, g.count) { $0 }
@@ -193,15 +230,15 @@ func packRow<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g: PackAr
 /// Elements first ..< end of one row; `first` is a multiple of 8.
 @inlinable @inline(__always)
 func packRun<I: InstructionSet, F: PackFormat>(
-    _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ out: UnsafeMutablePointer<Float>, _ first: Int, _ end: Int,
+    _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ out: PackedRow, _ first: Int, _ end: Int,
     _ scaled: (SIMD8<Float>) -> SIMD8<Float>
 ) {
     var k = first
     while k &+ 8 <= end {
-        store8(scaled(F.packed8(I.self, source, at: k)), out + k)
+        store8(scaled(F.packed8(I.self, source, at: k)), out.eight(k))
         k &+= 8
     }
-    if k < end { store8(scaled(F.packed8(I.self, source, at: k, count: end &- k)), out + k, count: end &- k) }
+    if k < end { store8(scaled(F.packed8(I.self, source, at: k, count: end &- k)), out.eight(k), count: end &- k) }
 }
 
 /// K indices whose rows are neighbours: squares of eight by eight are transposed on the way.
@@ -223,7 +260,7 @@ func packTransposed<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g:
             packSquare(
                 I.self, F.self, source, g.stride, at: g.firstNibble &+ row, width: width, depth: depth,
                 scales: g.scales.map { $0 + (row &* g.scaleStride &+ block) }, scaleStride: g.scaleStride,
-                isRaw: g.isRaw, out: g.out + (row &* g.outStride &+ k), outStride: g.outStride)
+                isRaw: g.isRaw, to: g, row, k)
             row &+= width
         }
         k &+= 8
@@ -234,24 +271,24 @@ func packTransposed<I: InstructionSet, F: PackFormat>(_: I.Type, _: F.Type, _ g:
 @inlinable @inline(__always)
 func packSquare<I: InstructionSet, F: PackFormat>(
     _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ stride: Int, at element: Int, width: Int, depth: Int,
-    scales: UnsafePointer<Float>?, scaleStride: Int, isRaw: Bool, out: UnsafeMutablePointer<Float>, outStride: Int
+    scales: UnsafePointer<Float>?, scaleStride: Int, isRaw: Bool, to g: PackArguments, _ first: Int, _ k: Int
 ) {
     let bias = F.bias == 1 || isRaw ? Float(1) : F.bias
     if width == 8 && depth == 8 {
         packWholeSquare(
-            I.self, F.self, source, stride, at: element, scales: scales, scaleStride: scaleStride, bias: bias, out: out,
-            outStride: outStride)
+            I.self, F.self, source, stride, at: element, scales: scales, scaleStride: scaleStride, bias: bias, to: g,
+            first, k)
         return
     }
     var square = InlineArray<8, SIMD8<Float>>(repeating: SIMD8<Float>())
-    for k in 0..<depth { square[k] = F.packed8(I.self, source + k &* stride, at: element, count: width) }
+    for i in 0..<depth { square[i] = F.packed8(I.self, source + i &* stride, at: element, count: width) }
     I.transpose(&square)
     if let scales {
         for row in 0..<width {
-            store8(square[row] * bias * scales[row &* scaleStride], out + row &* outStride)
+            store8(square[row] * bias * scales[row &* scaleStride], g.place(first &+ row).eight(k))
         }
     } else {
-        for row in 0..<width { store8(square[row] * bias, out + row &* outStride) }
+        for row in 0..<width { store8(square[row] * bias, g.place(first &+ row).eight(k)) }
     }
 }
 
@@ -259,7 +296,7 @@ func packSquare<I: InstructionSet, F: PackFormat>(
 @inlinable @inline(__always)
 func packWholeSquare<I: InstructionSet, F: PackFormat>(
     _: I.Type, _: F.Type, _ source: UnsafeRawPointer, _ stride: Int, at element: Int, scales: UnsafePointer<Float>?,
-    scaleStride: Int, bias: Float, out: UnsafeMutablePointer<Float>, outStride: Int
+    scaleStride: Int, bias: Float, to g: PackArguments, _ first: Int, _ k: Int
 ) {
     var square: InlineArray<8, SIMD8<Float>> = [
         F.packed8(I.self, source, at: element),
@@ -277,14 +314,14 @@ func packWholeSquare<I: InstructionSet, F: PackFormat>(
     if let scales {
         for row in 0..<8 { second[row] = scales[row &* scaleStride] }
     }
-    store8(square[0] * factors * second[0], out)
-    store8(square[1] * factors * second[1], out + outStride)
-    store8(square[2] * factors * second[2], out + 2 &* outStride)
-    store8(square[3] * factors * second[3], out + 3 &* outStride)
-    store8(square[4] * factors * second[4], out + 4 &* outStride)
-    store8(square[5] * factors * second[5], out + 5 &* outStride)
-    store8(square[6] * factors * second[6], out + 6 &* outStride)
-    store8(square[7] * factors * second[7], out + 7 &* outStride)
+    store8(square[0] * factors * second[0], g.place(first).eight(k))
+    store8(square[1] * factors * second[1], g.place(first &+ 1).eight(k))
+    store8(square[2] * factors * second[2], g.place(first &+ 2).eight(k))
+    store8(square[3] * factors * second[3], g.place(first &+ 3).eight(k))
+    store8(square[4] * factors * second[4], g.place(first &+ 4).eight(k))
+    store8(square[5] * factors * second[5], g.place(first &+ 5).eight(k))
+    store8(square[6] * factors * second[6], g.place(first &+ 6).eight(k))
+    store8(square[7] * factors * second[7], g.place(first &+ 7).eight(k))
 }
 
 /// Packed rows that are to be multiplied by one row of scales of the other operand: the arguments of `scalePacked`.

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: MIT
 
+/// How a group of a packed latent row is stored.
+public enum PackedLatentCoding: UInt8, Sendable {
+    /// FP8 E4M3 codes, float32 scales.
+    case float8
+    /// FP8 E4M3 codes, UE8M0 scales.
+    case float8WithExponents
+    /// FP4 E2M1 codes, two a byte with the even column in the lower half, FP8 E4M3 scales.
+    case float4
+}
+
 /// One row of a packed latent cache: the arguments of `decodePackedLatent`.
 public struct PackedLatentArguments {
-    /// FP8 E4M3 codes [groupCount · groupWidth].
+    /// Codes [groupCount · groupWidth].
     public var codes: UnsafeRawPointer
-    /// A scale for each group: float32, or UE8M0 if `hasExponentScales`; any alignment.
+    /// A scale for each group; any alignment.
     public var scales: UnsafeRawPointer
-    public var hasExponentScales: Bool
+    public var coding: PackedLatentCoding
     public var groupCount: Int
     /// Codes that share a scale; a multiple of eight.
     public var groupWidth: Int
@@ -17,12 +27,12 @@ public struct PackedLatentArguments {
     public var out: UnsafeMutablePointer<Float>
 
     public init(
-        codes: UnsafeRawPointer, scales: UnsafeRawPointer, hasExponentScales: Bool, groupCount: Int, groupWidth: Int,
+        codes: UnsafeRawPointer, scales: UnsafeRawPointer, coding: PackedLatentCoding, groupCount: Int, groupWidth: Int,
         plain: UnsafeRawPointer, plainCount: Int, out: UnsafeMutablePointer<Float>
     ) {
         self.codes = codes
         self.scales = scales
-        self.hasExponentScales = hasExponentScales
+        self.coding = coding
         self.groupCount = groupCount
         self.groupWidth = groupWidth
         self.plain = plain
@@ -34,10 +44,15 @@ public struct PackedLatentArguments {
 /// Decodes one row: code · scale in single precision, rounded to the nearest bfloat16; then the plain numbers as they
 /// are. A NaN code or scale becomes NaN.
 ///
-/// With scales that are powers of two the rounding changes nothing, since a code has four significant bits.
+/// With scales that are powers of two the rounding changes nothing, since a code has four significant bits; nor does it
+/// with FP4 codes and FP8 scales, whose products have at most six.
 @inlinable @inline(__always)
 public func decodePackedLatent<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer<PackedLatentArguments>) {
     let g = arguments.pointee
+    if g.coding == .float4 {
+        decodeFloat4Latent(I.self, g)
+        return
+    }
     var codes = g.codes
     var out = g.out
     for group in 0..<g.groupCount {
@@ -68,10 +83,23 @@ public func decodePackedLatent<I: InstructionSet>(_: I.Type, _ arguments: Unsafe
     }
 }
 
+/// Decodes one row of FP4 codes. Exact.
+@inlinable @inline(__always)
+func decodeFloat4Latent<I: InstructionSet>(_: I.Type, _ g: PackedLatentArguments) {
+    for group in 0..<g.groupCount {
+        let code = UInt32((g.scales + group).load(as: UInt8.self))
+        // The bits of half precision with a bias of 7 instead of 15.
+        let half = SIMD8<UInt16>(repeating: UInt16(truncatingIfNeeded: (code & 0x80) &<< 8 | (code & 0x7F) &<< 7))
+        let scale = code & 0x7F == 0x7F ? Float(bitPattern: 0x7FC0_0000) : I.floats(halfBits: half)[0] * 0x1p8
+        let first = group &* g.groupWidth
+        decodeFloat4(I.self, g.codes + first / 2, to: g.out + first, count: g.groupWidth, scale: scale)
+    }
+}
+
 /// The scale of one group.
 @inlinable @inline(__always)
 func packedScale(_ g: PackedLatentArguments, _ group: Int) -> Float {
-    guard g.hasExponentScales else { return (g.scales + 4 &* group).loadUnaligned(as: Float.self) }
+    guard g.coding == .float8WithExponents else { return (g.scales + 4 &* group).loadUnaligned(as: Float.self) }
     let code = UInt32((g.scales + group).load(as: UInt8.self))
     if code == 0xFF { return Float(bitPattern: 0x7FC0_0000) }
     // Code 0 is 2⁻¹²⁷, a subnormal number.

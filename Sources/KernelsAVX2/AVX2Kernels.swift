@@ -32,6 +32,7 @@ public let avx2Kernels = KernelTable(
     decodeIndexerFloat4: { decodeIndexerFloat4(AVX2.self, $0) },
     sumOfSquares: { sumOfSquares(AVX2.self, $0, count: $1) },
     dotBlock: { dotBlock(AVX2.self, $0) },
+    dotPanel: { dotPanel(AVX2.self, $0) }, panelRows: AVX2.panelRows,
     outerProduct: { outerProduct(AVX2.self, $0) },
     attentionBlock: { attentionBlock(AVX2.self, $0) },
     mergeAttention: {

@@ -32,6 +32,36 @@ public enum AVX512: PairInstructionSet {
     }
 }
 
+// Two runs a vector, 32 registers.
+extension AVX512 {
+    public static var panelRows: Int { 8 }
+    public static var panelTileRows: Int { 6 }
+    public static var zeroRuns: SIMD16<Float> { SIMD16() }
+
+    @inline(__always)
+    public static func loadRuns(_ floats: UnsafePointer<Float>) -> SIMD16<Float> {
+        UnsafeRawPointer(floats).loadUnaligned(as: SIMD16<Float>.self)
+    }
+
+    @inline(__always)
+    public static func repeatRun(_ floats: UnsafePointer<Float>) -> SIMD16<Float> {
+        fathom_repeat_half(floats)
+    }
+
+    @inline(__always)
+    public static func addSums(
+        _ a: SIMD16<Float>, _ b: SIMD16<Float>, _ c: SIMD16<Float>, _ d: SIMD16<Float>, times factor: Float,
+        to out: UnsafeMutablePointer<Float>, count: Int
+    ) {
+        let sums = fathom_half_sums(a, b, c, d) * factor
+        if count >= 8 {
+            store8(load8(UnsafePointer(out)) + sums, out)
+        } else {
+            for lane in 0..<count { out[lane] += sums[lane] }
+        }
+    }
+}
+
 // Pairs of bfloat16 numbers.
 extension AVX512 {
     @inline(__always)

@@ -32,6 +32,7 @@ public let avx512Kernels = KernelTable(
     decodeIndexerFloat4: { decodeIndexerFloat4(AVX512.self, $0) },
     sumOfSquares: { sumOfSquares(AVX512.self, $0, count: $1) },
     dotBlock: { dotBlock(AVX512.self, $0) },
+    dotPanel: { dotPanel(AVX512.self, $0) }, panelRows: AVX512.panelRows,
     outerProduct: { outerProduct(AVX512.self, $0) },
     attentionBlock: { attentionBlock(AVX512.self, $0) },
     mergeAttention: {

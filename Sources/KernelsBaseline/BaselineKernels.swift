@@ -32,6 +32,7 @@ public let baselineKernels = KernelTable(
     decodeIndexerFloat4: { decodeIndexerFloat4(Baseline.self, $0) },
     sumOfSquares: { sumOfSquares(Baseline.self, $0, count: $1) },
     dotBlock: { dotBlock(Baseline.self, $0) },
+    dotPanel: { dotPanel(Baseline.self, $0) }, panelRows: Baseline.panelRows,
     outerProduct: { outerProduct(Baseline.self, $0) },
     attentionBlock: { attentionBlock(Baseline.self, $0) },
     mergeAttention: {

@@ -30,6 +30,12 @@ extension SparseShape {
                 .init(format: .packed(.v41), pageSize: 7, pageCount: 9, topK: 70),
             ]),
         SparseShape(
+            requests: 2, tokens: 2, heads: 3, rowWidth: 512, valueWidth: 512,
+            pools: [
+                .init(format: .packed(.v41), pageSize: 64, pageCount: 3, topK: 128, lengths: [128, 31]),
+                .init(format: .packed(.v41fp4), pageSize: 2, pageCount: 90, topK: 100),
+            ], type: .bfloat16, sinks: [1, -2]),
+        SparseShape(
             requests: 2, tokens: 3, heads: 5, rowWidth: 40, valueWidth: 24,
             pools: [.init(format: .float32, pageSize: 2, pageCount: 300, topK: 1100, lengths: [1100, 1])],
             sinks: [-3, .infinity, -.infinity, 0, 200]),

@@ -88,7 +88,7 @@ struct RendezvousTests {
     func missing() throws {
         let place = Self.place()
         let ranks = try [0, 2].map { try Self.environment($0, of: 4, at: place) }
-        expectAll(Self.meet(ranks, timeoutMilliseconds: 400), say: ["missing: rank 1, 3"])
+        expectAll(Self.meet(ranks, timeoutMilliseconds: 2_000), say: ["missing: rank 1, 3"])
         let alone = Self.meet([try Self.environment(1, of: 2, at: Self.place())], timeoutMilliseconds: 200)
         expectAll(alone, say: ["rank 1 could not reach rank 0", "nobody listens"])
     }
@@ -101,7 +101,7 @@ struct RendezvousTests {
         let ranks = try [0, 1].map { try Self.environment($0, of: 2, at: place) }
         runThreads(2) { index in
             if index == 0 {
-                let found = Self.meet([stranger], timeoutMilliseconds: 1_500)
+                let found = Self.meet([stranger], timeoutMilliseconds: 3_000)
                 results.withLock { $0 = found }
             } else {
                 // Late enough for the stranger to be first.
@@ -115,14 +115,17 @@ struct RendezvousTests {
     @Test("A place that is taken is an error that says how to choose another")
     func taken() throws {
         let place = Self.place()
-        let ranks = try [0, 1].map { try Self.environment($0, of: 2, at: place) }
-        let results = Self.meet(ranks + [ranks[0]], timeoutMilliseconds: 2_000)
-        let failures = results.compactMap { result in
-            if case .failure(let error) = result { return error }
-            return nil
+        let ranks = try [0, 0, 1].map { try Self.environment($0, of: 2, at: place) }
+        let failures = Mutex<[FathomError]>([])
+        runThreads(3) { index in
+            // Rank 1 comes when one of the two that would be rank 0 has been turned away.
+            let deadline = ContinuousClock.now + .seconds(20)
+            while index == 2, failures.withLock(\.isEmpty), ContinuousClock.now < deadline { usleep(1000) }
+            for case .failure(let error) in Self.meet([ranks[index]]) { failures.withLock { $0.append(error) } }
         }
-        #expect(failures.count == 1)
-        #expect(failures.first?.message.contains("FATHOM_RENDEZVOUS") == true, "\(failures)")
+        let found = failures.withLock { $0 }
+        #expect(found.count == 1)
+        #expect(found.first?.message.contains("FATHOM_RENDEZVOUS") == true, "\(found)")
     }
 }
 

@@ -117,23 +117,33 @@ struct ConnectionTests {
         }
     }
 
-    @Test("A client that trickles its headers or its body is cut off")
-    func slowClients() async throws {
+    @Test("A client that trickles its headers is cut off")
+    func slowHeaders() async throws {
         var configuration = TestServer.configuration
-        configuration.idleTimeoutMilliseconds = 1500
-        configuration.requestReadTimeoutMilliseconds = 1500
+        configuration.idleTimeoutMilliseconds = 500
         try await TestServer.run(configuration) { server in
             let head =
                 Array(repeating: Array("GET / HTTP/1.1\r\nX-A: ".utf8), count: 1)
                 + Array(repeating: Array("a".utf8), count: 100)
             _ = try? await RawHTTP.collect(port: server.port, head, pauseMilliseconds: 50)
+            // A busy machine may take longer than the idle limit for this one too.
+            #expect(await eventually { (try? await server.get("/health").status) == 200 })
+        }
+    }
+
+    @Test("A client that trickles its body gets a 408")
+    func slowBody() async throws {
+        var configuration = TestServer.configuration
+        configuration.requestReadTimeoutMilliseconds = 500
+        try await TestServer.run(configuration) { server in
+            // It stops sending while the server still lingers, so that no reset takes the answer away.
             let body =
                 [
                     Array(
                         ("POST /tokenize HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                             + "Content-Length: 999\r\n\r\n")
                             .utf8)
-                ] + Array(repeating: Array(" ".utf8), count: 100)
+                ] + Array(repeating: Array(" ".utf8), count: 20)
             let received = try await RawHTTP.collect(port: server.port, body, pauseMilliseconds: 50)
             let response = RawResponse(parsing: received)
             #expect(response?.status == 408)

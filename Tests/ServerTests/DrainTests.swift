@@ -12,7 +12,7 @@ struct DrainTests {
     @Test("While it drains, the server is not ready, takes nothing new, and finishes what runs")
     func finishesRunning() async throws {
         var script = FakeEngine.Script()
-        script.delayMilliseconds = 600
+        script.isHeld = true
         let engine = FakeEngine(script)
         var configuration = TestServer.configuration
         configuration.drainTimeoutMilliseconds = 60_000
@@ -27,6 +27,7 @@ struct DrainTests {
             let refused = try await server.post("/v1/chat/completions", TestServer.chat)
             #expect(refused.status == 503)
             #expect(try refused.member("error", "code")?.string == "shutting_down")
+            engine.change { $0.isHeld = false }
             let stream = try await running
             #expect(stream.text.hasSuffix("data: [DONE]\n\n"))
             #expect(stream.text.contains(#""finish_reason":"stop""#))

@@ -8,9 +8,9 @@ enum Floors {
         ["Platform", "LowPrecision"],
         ["Tensors", "Workers", "Telemetry", "Ranks", "CUDA", "Simulation"],
         ["Kernels", "KernelsBaseline", "KernelsAVX2", "KernelsAVX512", "KernelDispatch"],
-        ["DeepGEMM", "FlashMLA", "EPLB", "DeepEP"],
+        ["DeepGEMM", "FlashMLA", "EPLB", "DeepEP", "ProfileData"],
         ["Tokenizers", "DeepSeekModel"],
-        ["Inference"],
+        ["Inference", "Planner"],
         ["Server"],
         ["Commands", "fathom"],
     ]

@@ -33,18 +33,14 @@ struct GoldenTests {
 #if !DEBUG
 @Suite("Speed with the real DeepSeek-V3 tokenizer")
 struct TokenizerSpeedTests {
-    // Only in optimised builds, and skipped, with a line on standard output, where the golden data is not
-    // there.
-    @Test("Loads in under 0.5 s and encodes at 5 MB/s or more on one core", .enabled(if: Data.hasGoldens))
+    // Only in optimised builds, and skipped, with a line on standard output, where the golden data is not there. The
+    // limits are a tenth of what `fathom bench tokenizer` asks for on an idle core: they show a change of order only.
+    @Test("Loading and encoding take nothing like ten times their time", .enabled(if: Data.hasGoldens))
     func speed() throws {
-        var report = try TokenizerBenchmark.run(folder: Data.goldens, byteCount: 4_000_000)
-        // Other tests may hold the cores: the best of three counts.
-        for _ in 0..<2 where report.loadSeconds >= 0.5 || report.encodeMegabytesPerSecond < 5 {
-            report = try TokenizerBenchmark.run(folder: Data.goldens, byteCount: 4_000_000)
-        }
+        let report = try TokenizerBenchmark.run(folder: Data.goldens, byteCount: 4_000_000)
         print("tokenizer: \(report)")
-        #expect(report.loadSeconds < 0.5)
-        #expect(report.encodeMegabytesPerSecond >= 5)
+        #expect(report.loadSeconds < 5)
+        #expect(report.encodeMegabytesPerSecond >= 0.5)
         #expect(report.isLossless)
     }
 }

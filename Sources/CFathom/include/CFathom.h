@@ -89,6 +89,11 @@ static inline void fathom_prefetch(const void *address) {
     __builtin_prefetch(address, 0, 2);
 }
 
+/// Asks for the cache line at `address` to be written soon, into the first-level cache; never faults.
+static inline void fathom_prefetch_write(const void *address) {
+    __builtin_prefetch(address, 1, 3);
+}
+
 /// Keeps the compiler from moving loads across it. It would otherwise start all rows of a tile at once and run out of
 /// registers; Swift has no spelling for it.
 static inline void fathom_load_barrier(void) { __asm__ volatile("" ::: "memory"); }
@@ -271,6 +276,21 @@ static inline fathom_float16 fathom_quarter_sums(fathom_float16 a, fathom_float1
     fathom_float16 odd = __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
     fathom_float16 sums = even + odd;
     return __builtin_shufflevector(sums, sums, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+
+/// The eight floats at `floats`, twice.
+static inline fathom_float16 fathom_repeat_half(const void *floats) {
+    fathom_float8 h;
+    __builtin_memcpy(&h, floats, sizeof h);
+    return __builtin_shufflevector(h, h, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+/// The sums of the halves of four vectors, each in the order ((0+2)+(1+3)) + ((4+6)+(5+7)): both of `a` first.
+static inline fathom_float8 fathom_half_sums(fathom_float16 a, fathom_float16 b, fathom_float16 c, fathom_float16 d) {
+    fathom_float16 quarters = fathom_quarter_sums(a, b, c, d);
+    fathom_float8 even = __builtin_shufflevector(quarters, quarters, 0, 2, 4, 6, 8, 10, 12, 14);
+    fathom_float8 odd = __builtin_shufflevector(quarters, quarters, 1, 3, 5, 7, 9, 11, 13, 15);
+    return even + odd;
 }
 #endif
 

@@ -409,6 +409,16 @@ FATHOM_INLINE u32 packFloat16(float low, float high) {
 }
 FATHOM_INLINE float bfloat16Low(u32 packed) { return __uint_as_float(packed << 16); }
 FATHOM_INLINE float bfloat16High(u32 packed) { return __uint_as_float(packed & 0xFFFF0000u); }
+FATHOM_INLINE float float16Low(u32 packed) {
+    float value;
+    asm("{\n.reg .b16 low, high;\n mov.b32 {low, high}, %1;\n cvt.f32.f16 %0, low;\n}" : "=f"(value) : "r"(packed));
+    return value;
+}
+FATHOM_INLINE float float16High(u32 packed) {
+    float value;
+    asm("{\n.reg .b16 low, high;\n mov.b32 {low, high}, %1;\n cvt.f32.f16 %0, high;\n}" : "=f"(value) : "r"(packed));
+    return value;
+}
 /// Two E4M3 bytes to two float16 in one register.
 FATHOM_INLINE u32 unpackE4M3(u16 pair) {
     u32 packed;

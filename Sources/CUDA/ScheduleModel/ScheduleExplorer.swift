@@ -4,9 +4,9 @@ extension ScheduleModel {
     /// Visits every state that some order of the agents' steps and of the copies' landings reaches.
     ///
     /// Steps between two points where another agent could make a difference run as one: an agent runs from a wait up to
-    /// the next wait or the end of a read. That loses no fault: whoever could get between a wait and the read after it
-    /// can also come during the read. Copies that one barrier counts land in their own order: whoever waits for the
-    /// barrier waits for all of them.
+    /// the next wait or the end of a read, and stops before a write that follows an arrival. That loses no fault:
+    /// whoever could get between a wait and the read after it can also come during the read. Copies that one barrier
+    /// counts land in their own order: whoever waits for the barrier waits for all of them.
     ///
     /// - Parameter limit: most states to visit; reaching it is reported as a fault.
     package func explore(limit: Int = 2_000_000) -> ScheduleExploration {
@@ -139,6 +139,7 @@ struct ScheduleExplorer {
             return next
         }
         let steps = model.agents[actor].steps
+        var hasArrived = false
         repeat {
             let position = Int(next[position: actor])
             if case .sync(let barrier) = steps[position], next[generationOf: actor] < 0 {
@@ -147,17 +148,22 @@ struct ScheduleExplorer {
                 return next
             }
             try perform(steps[position], position, actor, &next)
+            switch steps[position] {
+            case .arrive, .arriveNamed, .expect: hasArrived = true
+            default: break
+            }
             next[generationOf: actor] = -1
             next[position: actor] += 1
-        } while goesOn(steps, Int(next[position: actor]))
+        } while goesOn(steps, Int(next[position: actor]), hasArrived: hasArrived)
         return next
     }
 
     /// Whether an agent takes this step together with the one before.
-    private func goesOn(_ steps: [ScheduleModel.Step], _ position: Int) -> Bool {
+    private func goesOn(_ steps: [ScheduleModel.Step], _ position: Int, hasArrived: Bool) -> Bool {
         guard position < steps.count else { return false }
         switch steps[position] {
         case .wait, .sync, .waitStores: return false
+        case .write: return !hasArrived
         case .endRead:
             if case .endRead = steps[position - 1] { return true }
             return false

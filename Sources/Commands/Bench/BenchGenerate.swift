@@ -14,9 +14,9 @@ struct BenchGenerate: ParsableCommand {
         discussion: """
             Without --model, a random FP8 checkpoint of the configuration is written once into --output, by \
             default under ~/.cache/fathom, and kept. The prefill limit is the operations of the prompt at the \
-            measured multiply-add peak of floats, which FP8 activations and weights may pass where the processor \
-            multiplies bfloat16 pairs; the decode limit the bytes of one step at the read bandwidth, which is \
-            sampled between the steps.
+            measured peaks: that of bfloat16 pairs for FP8 weights and activations where the processor has such, \
+            that of multiply-adds for everything else. The decode limit is the bytes of one step at the read \
+            bandwidth, which is sampled between the steps.
 
             EXAMPLES
               fathom bench generate
@@ -81,8 +81,9 @@ struct BenchGenerate: ParsableCommand {
         limits.readGigabytesPerSecond = run.bandwidth
         let cost = StepCost(executor.configuration, headFormat: executor.headFormat)
         let prefillLimit =
-            Double(promptCount) * limits.multiplyAddGigaflops * 1e9
-            / cost.prefillOperations(count: promptCount)
+            Double(promptCount)
+            / cost.prefillSeconds(
+                count: promptCount, quantizesActivations: executor.quantizesActivations, limits)
         let middle = promptCount + answerCount / 2
         let bytes = cost.decodeBytes(position: middle)
         let decodeLimit = limits.readGigabytesPerSecond * 1e9 / bytes

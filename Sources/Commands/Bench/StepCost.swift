@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 import DeepSeekModel
+import KernelDispatch
+import Tensors
 
 /// What one token costs at least, counted over a checkpoint's tensors.
 struct StepCost {
@@ -8,6 +10,8 @@ struct StepCost {
     private(set) var bytesPerToken = 0.0
     /// Weights of the layers that one token is multiplied with.
     private(set) var layerParametersPerToken = 0.0
+    /// Those among them that are FP8.
+    private(set) var float8ParametersPerToken = 0.0
     /// Weights of the head.
     private(set) var headParameters = 0.0
     /// Bytes that the cache keeps per token in bfloat16, all layers.
@@ -31,7 +35,11 @@ struct StepCost {
             switch tensor.role {
             case .embedding, .sharedCopy: continue
             case .head: headParameters += Double(tensor.elementCount)
-            case .linear, .expert, .router: layerParametersPerToken += Double(tensor.elementCount) * share
+            case .linear, .expert, .router:
+                layerParametersPerToken += Double(tensor.elementCount) * share
+                if tensor.scalarType == .float8E4M3 {
+                    float8ParametersPerToken += Double(tensor.elementCount) * share
+                }
             case .routerBias, .norm, .finalNorm, .normBias, .scale: break
             }
             // In FP8 a byte each; its scales, four bytes to 16,384 weights, do not count.
@@ -50,6 +58,15 @@ struct StepCost {
         let pairs = Double(count) * Double(count + 1) / 2
         return 2 * layerParametersPerToken * Double(count) + 2 * headParameters + attentionOperationsPerPair
             * pairs
+    }
+
+    /// The least seconds for `prefillOperations`. Products of FP8 weights with FP8 activations run on bfloat16 pairs
+    /// where the processor has them; everything else on multiply-adds.
+    func prefillSeconds(count: Int, quantizesActivations: Bool, _ machine: MachineLimits) -> Double {
+        let pairs = quantizesActivations ? machine.pairGigaflops : nil
+        let paired = pairs == nil ? 0 : 2 * float8ParametersPerToken * Double(count)
+        return paired / (pairs ?? 1) / 1e9 + (prefillOperations(count: count) - paired)
+            / machine.multiplyAddGigaflops / 1e9
     }
 
     /// Bytes that a step with one token reads after `position` others.

@@ -64,6 +64,11 @@ struct GPUBench: ParsableCommand {
                     decodes.append(GPUBenchReport.Decode(result, limits))
                 }
             }
+            for count in [2048, 32768] {
+                let result = try DeviceDecodeBenchmark.measureSparse(
+                    requests: 128, tokens: 2, heads: 128, count: count, repetitions: repetitions, on: device)
+                decodes.append(GPUBenchReport.Decode(result, limits))
+            }
         }
         try Output.render(
             GPUBenchReport(
@@ -134,8 +139,9 @@ private struct GPUBenchReport: Report {
         }
     }
 
-    /// 128 requests over a bfloat16 cache.
+    /// 128 requests over a bfloat16 cache, or over lists of packed FP8 rows.
     struct Decode: Encodable {
+        var cache: String
         var heads: Int
         var tokens: Int
         var length: Int
@@ -145,6 +151,7 @@ private struct GPUBenchReport: Report {
         var fractionOfCopy: Double
 
         init(_ result: DeviceDecodeBenchmark, _ limits: DeviceGemmBenchmark.Limits) {
+            cache = result.isSparse ? "fp8 lists" : "bf16"
             (heads, tokens, length) = (result.heads, result.tokens, result.length)
             microseconds = result.seconds * 1e6
             teraflops = result.teraflops
@@ -185,15 +192,15 @@ private struct GPUBenchReport: Report {
 
             \(table.text)
             """
-        return decodes.isEmpty ? text : text + "\n\n128 requests, bfloat16 cache\n\n" + attentionText
+        return decodes.isEmpty ? text : text + "\n\nDecoding, 128 requests\n\n" + attentionText
     }
 
     private var attentionText: String {
-        var table = Table([.right, .right, .right, .right, .right, .right, .right])
-        table.add("heads", "tokens", "keys", "µs", "TFLOPS", "GB/s", "of copy")
+        var table = Table([.left, .right, .right, .right, .right, .right, .right, .right])
+        table.add("cache", "heads", "tokens", "keys", "µs", "TFLOPS", "GB/s", "of copy")
         for decode in decodes {
             table.add(
-                "\(decode.heads)", "\(decode.tokens)", "\(decode.length)",
+                decode.cache, "\(decode.heads)", "\(decode.tokens)", "\(decode.length)",
                 Quantity.decimal(decode.microseconds, places: 1), Quantity.decimal(decode.teraflops, places: 0),
                 Quantity.decimal(decode.gigabytesPerSecond, places: 0), percent(decode.fractionOfCopy))
         }

@@ -54,6 +54,11 @@ struct GPUTest: ParsableCommand {
             if !check.failures.isEmpty { StandardError.note("\(test.name): \(check.failures.joined(separator: "; "))") }
             decodes.append(check)
         }
+        for test in DeviceSparseCase.all where only.map({ test.name.contains($0) }) ?? true {
+            let check = try test.run(on: attention, seed: seed)
+            if !check.failures.isEmpty { StandardError.note("\(test.name): \(check.failures.joined(separator: "; "))") }
+            decodes.append(check)
+        }
         let report = GPUTestReport(
             device: library.context.device.name, checks: checks.map(GPUTestReport.Check.init),
             decodes: decodes.map(GPUTestReport.Decode.init))

@@ -14,7 +14,8 @@ struct GemmBench: ParsableCommand {
         discussion: """
             Dense products of every shape, rows and format; B comes from memory and not from a cache. Then \
             grouped ones with skewed groups, beside the dense product of as many rows. fp8 is A scaled per \
-            1×128 times B per 128×128, fp4 the same A times B scaled per 1×32.
+            1×128 times B per 128×128, fp4 the same A times B scaled per 1×32. The read bandwidth beside a dense \
+            product is sampled between its runs.
 
             EXAMPLES
               fathom gemm bench
@@ -68,11 +69,14 @@ struct GemmBench: ParsableCommand {
     func run() throws {
         let context = try ComputeContext(threadCount: threads ?? Machine.coreCount)
         var limits = try MachineLimits.measure(on: context)
+        let bandwidth = try ReadBandwidth(on: context)
         var results: [Measurement] = []
         for format in Self.formats(formats) ?? [] {
             for (n, k) in (Self.pairs(shapes) ?? []).prefix(smoke ? 1 : .max) {
                 for rows in (Self.numbers(m, limit: 1 << 24) ?? []).prefix(smoke ? 2 : .max) {
-                    results.append((try measure(.dense, format, m: rows, n: n, k: k, groups: 1, context), nil))
+                    let result = try measure(
+                        .dense, format, m: rows, n: n, k: k, groups: 1, bandwidth: bandwidth, context)
+                    results.append((result, nil))
                 }
             }
         }
@@ -110,12 +114,12 @@ struct GemmBench: ParsableCommand {
 
     private func measure(
         _ layout: GemmBenchmark.Layout, _ format: MatrixOperand.Format, m: Int, n: Int, k: Int, groups: Int,
-        _ context: ComputeContext
+        bandwidth: ReadBandwidth? = nil, _ context: ComputeContext
     ) throws(FathomError) -> GemmBenchmark {
         try GemmBenchmark.measure(
             layout, m: m, n: smoke ? min(n, 64) : n, k: smoke ? min(k, 256) : k, groups: groups,
             formatA: format == .float4E2M1 ? .float8E4M3 : format, formatB: format, orderA: order.a, orderB: order.b,
-            minimumSeconds: smoke ? 0 : 0.2, on: context)
+            minimumSeconds: smoke ? 0 : 0.2, bandwidth: bandwidth, on: context)
     }
 
     // MARK: Lists
@@ -155,6 +159,7 @@ private struct GemmRate: Codable {
     var result: GemmBenchmark
     /// Of the multiply-add peak, or of that of pairs where these were multiplied.
     var fractionOfPeak: Double
+    /// Of the read bandwidth in turn with the runs, or of the best look at it where there was none.
     var fractionOfRead: Double
     /// Of the dense product of as many rows; grouped ones only.
     var fractionOfDense: Double?
@@ -163,7 +168,8 @@ private struct GemmRate: Codable {
         self.result = result
         let pairs = result.multipliesPairs ? limits.pairGigaflops : nil
         fractionOfPeak = result.gigaflops / (pairs ?? limits.multiplyAddGigaflops)
-        fractionOfRead = result.gigabytesPerSecond / limits.readGigabytesPerSecond
+        fractionOfRead =
+            result.gigabytesPerSecond / (result.readGigabytesPerSecond ?? limits.readGigabytesPerSecond)
         fractionOfDense = dense.map { result.gigaflops / $0.gigaflops }
     }
 }

@@ -15,14 +15,16 @@ public struct ExpandedTokens: Sendable {
     public let starts: [Int]
     /// [received tokens, topK] the row of each choice; −1 for none and for experts elsewhere.
     public let rowOfChoice: [Int32]
-    /// [rows, hidden] numbers.
+    /// [rows, hidden] numbers; joined, each row's scales behind them: `format.rowBytes` a row.
     public let rows: AlignedBuffer<UInt8>
-    /// [rows, scales] of FP8 numbers.
+    /// [rows, scales] of FP8 numbers; nothing where they are joined to the rows.
     public let scales: AlignedBuffer<UInt8>
 
-    /// - Parameter alignment: rows that each group begins at a multiple of, 1 or more.
+    /// - Parameters:
+    ///   - alignment: rows that each group begins at a multiple of, 1 or more.
+    ///   - joined: whether each row's scales lie behind its numbers instead of by themselves.
     /// - Throws: `usage` for an alignment below 1, `unavailable` without memory.
-    public init(_ tokens: ReceivedTokens, alignment: Int = 1) throws(FathomError) {
+    public init(_ tokens: ReceivedTokens, alignment: Int = 1, joined: Bool = false) throws(FathomError) {
         guard alignment >= 1 else {
             throw FathomError(.usage, "groups aligned to \(alignment) rows; 1 or more is legal")
         }
@@ -42,17 +44,21 @@ public struct ExpandedTokens: Sendable {
             starts.append(starts[starts.count - 1] + (count + alignment - 1) / alignment * alignment)
         }
         var next = starts
-        rows = try AlignedBuffer(count: starts[counts.count] * format.dataBytes, purpose: "expanded tokens")
-        scales = try AlignedBuffer(count: starts[counts.count] * format.scaleBytes, purpose: "expanded scales")
+        let rowBytes = joined ? format.rowBytes : format.dataBytes
+        let scaleBytes = joined ? 0 : format.scaleBytes
+        rows = try AlignedBuffer(count: starts[counts.count] * rowBytes, purpose: "expanded tokens")
+        scales = try AlignedBuffer(count: starts[counts.count] * scaleBytes, purpose: "expanded scales")
         for (place, expert) in experts.enumerated() where expert >= 0 {
             let row = next[Int(expert)]
             next[Int(expert)] += 1
             experts[place] = Int32(row)
-            // SAFETY: row is inside its group, and both buffers have room for every row.
-            UnsafeMutableRawPointer(rows.baseAddress + row * format.dataBytes)
-                .copyMemory(from: tokens.row(place / tokens.topK), byteCount: format.dataBytes)
-            UnsafeMutableRawPointer(scales.baseAddress + row * format.scaleBytes)
-                .copyMemory(from: tokens.scales(place / tokens.topK), byteCount: format.scaleBytes)
+            // SAFETY: row is inside its group, and both buffers have room for every row; a record has both parts.
+            UnsafeMutableRawPointer(rows.baseAddress + row * rowBytes)
+                .copyMemory(from: tokens.row(place / tokens.topK), byteCount: rowBytes)
+            guard scaleBytes > 0 else { continue }
+            // SAFETY: as above.
+            UnsafeMutableRawPointer(scales.baseAddress + row * scaleBytes)
+                .copyMemory(from: tokens.scales(place / tokens.topK), byteCount: scaleBytes)
         }
         rowOfChoice = experts
         self.counts = counts

@@ -40,6 +40,14 @@ public struct RowFormat: Sendable, Hashable {
         self.element = element
     }
 
+    /// Sums of such rows: floats as floats, everything else as BF16.
+    var ofSums: RowFormat { RowFormat(unchecked: hidden, element == .float32 ? .float32 : .bfloat16) }
+
+    private init(unchecked hidden: Int, _ element: Element) {
+        self.hidden = hidden
+        self.element = element
+    }
+
     /// Bytes of the numbers alone.
     public var dataBytes: Int {
         switch element {

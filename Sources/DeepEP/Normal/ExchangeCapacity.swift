@@ -26,8 +26,10 @@ public struct ExchangeCapacity: Sendable, Hashable {
                 is 1 or more, and there is a landing slot for each of \(rankCount) ranks
                 """)
         }
-        guard max(landingRows, relayRows, returnRows) < 1 << 31 else {
-            throw FathomError(.usage, "\(max(landingRows, relayRows, returnRows)) slots; signals count to 2^31")
+        guard max(landingRows, relayRows, returnRows) < 1 << SignalValue.countBits else {
+            throw FathomError(
+                .usage,
+                "\(max(landingRows, relayRows, returnRows)) slots; signals count to 2^\(SignalValue.countBits)")
         }
         self.landingRows = landingRows
         self.relayRows = relayRows

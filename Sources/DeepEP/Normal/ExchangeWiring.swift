@@ -79,7 +79,10 @@ struct ExchangeWiring: Sendable {
 /// A signal's value: the number of the exchange above, a count below, so that words never go back and what is left
 /// from an earlier exchange is told from this one's.
 enum SignalValue {
-    static func make(epoch: Int, count: Int) -> UInt64 { UInt64(epoch) << 32 | UInt64(count) }
-    static func epoch(_ value: UInt64) -> Int { Int(value >> 32) }
-    static func count(_ value: UInt64) -> Int { Int(value & 0xFFFF_FFFF) }
+    /// Rows of a stream at most are below 2^28: then a group that exchanges 10,000 times a second lasts 80 days.
+    static let countBits: UInt64 = 28
+
+    static func make(epoch: Int, count: Int) -> UInt64 { UInt64(epoch) << countBits | UInt64(count) }
+    static func epoch(_ value: UInt64) -> Int { Int(value >> countBits) }
+    static func count(_ value: UInt64) -> Int { Int(value & (1 << countBits - 1)) }
 }

@@ -22,15 +22,35 @@ extension ExpertExchange {
         _ returned: TokenRows, expanded: ExpandedTokens, handle: DispatchHandle, weighted: Bool
     ) throws(FathomError) -> CombinedTokens {
         try awaitBegun()
-        return try performCombineChoices(returned, expanded, handle, weighted)
+        return try performChoices(returned, expanded, handle, weighted: weighted, take: nil)
     }
 
-    func performCombineChoices(
-        _ returned: TokenRows, _ expanded: ExpandedTokens, _ handle: DispatchHandle, _ weighted: Bool
+    /// Returns a row for each choice, and hands them to `take`, for which the sum is whatever it wants: in the order of
+    /// tokens, each token's in top-k order, as soon as all of them have come.
+    ///
+    /// Where `returnRows` holds every row that one rank returns to another, rows stay where they are until the next
+    /// combine; else they are gone when `take` returns.
+    ///
+    /// - Parameters:
+    ///   - returned: `expanded.rowCount` rows in the format of the result; padding is not read.
+    ///   - expanded: made from the tokens of `handle`'s dispatch.
+    ///   - take: a token and the rows of its choices that are not −1.
+    /// - Throws: as `combineChoices`.
+    public func gatherChoices(
+        _ returned: TokenRows, expanded: ExpandedTokens, handle: DispatchHandle,
+        take: @escaping (_ token: Int, _ rows: [UnsafeRawPointer]) -> Void
+    ) throws(FathomError) {
+        try awaitBegun()
+        _ = try performChoices(returned, expanded, handle, weighted: false, take: take)
+    }
+
+    func performChoices(
+        _ returned: TokenRows, _ expanded: ExpandedTokens, _ handle: DispatchHandle, weighted: Bool,
+        take: ((Int, [UnsafeRawPointer]) -> Void)?
     ) throws(FathomError) -> CombinedTokens {
         var run: CombineRun
         do throws(FathomError) {
-            run = try prepareChoices(returned, expanded, handle, weighted)
+            run = try prepareChoices(returned, expanded, handle, weighted, take)
         } catch {
             fail(error)
             throw error
@@ -62,7 +82,8 @@ extension ExpertExchange {
     }
 
     private func prepareChoices(
-        _ returned: TokenRows, _ expanded: ExpandedTokens, _ handle: DispatchHandle, _ weighted: Bool
+        _ returned: TokenRows, _ expanded: ExpandedTokens, _ handle: DispatchHandle, _ weighted: Bool,
+        _ take: ((Int, [UnsafeRawPointer]) -> Void)?
     ) throws(FathomError) -> CombineRun {
         let tokens = handle.plan.rowsOfSource.reduce(0, +)
         guard expanded.rowOfChoice.count == tokens * topK, returned.count == expanded.rowCount else {
@@ -91,9 +112,9 @@ extension ExpertExchange {
         return CombineRun(
             returned: returned, options: CombineOptions(), firstRow: firstRow,
             sums: try AlignedBuffer(
-                count: handle.tokenCount * memory.returnDataBytes, purpose: "combined tokens"),
+                count: take == nil ? handle.tokenCount * memory.returnDataBytes : 0, purpose: "combined tokens"),
             partial: try AlignedBuffer(count: memory.returnStride, purpose: "a sum on the way"), order: order,
-            choiceWeights: (handle.selection, weighted))
+            choiceWeights: (handle.selection, weighted), take: take)
     }
 
     /// Sums a token's choices, whose rows come in top-k order.
@@ -109,9 +130,9 @@ extension ExpertExchange {
             .map { all[token * topK + $0] }
         let parts = Array(zip(rows, weights).map { (row: $0, weight: $1) })
         if memory.returnElementBytes == 4 {
-            RowSum.weightedFloat32(parts, to: out, count: format.hidden, streams: streams)
+            RowSum.weightedFloat32(parts, to: out, count: returnFormat.hidden, streams: streams)
         } else {
-            RowSum.weightedBFloat16(parts, to: out, count: format.hidden, streams: streams)
+            RowSum.weightedBFloat16(parts, to: out, count: returnFormat.hidden, streams: streams)
         }
     }
 }

@@ -133,6 +133,8 @@ extension ExpertExchange {
         var order: [Int32]?
         /// [tokens, topK] what choices are multiplied by, where each comes by itself.
         var choiceWeights: (selection: TopKSelection, weighted: Bool)?
+        /// Who sums them, if not this exchange.
+        var take: ((Int, [UnsafeRawPointer]) -> Void)?
         /// Whether sums go past the cache.
         var streams = false
     }
@@ -219,6 +221,10 @@ extension ExpertExchange {
     /// Adds up what came back for a token.
     private func sum(_ token: Int, _ parts: [SumPart], _ run: CombineRun, _ weights: inout [Float]?) {
         let sums = UnsafeMutableRawPointer(run.sums.baseAddress + token * memory.returnDataBytes)
+        if let take = run.take {
+            take(token, parts.map { address($0, run) })
+            return
+        }
         if let choices = run.choiceWeights {
             sumChoices(token, parts.map { address($0, run) }, choices, to: sums, streams: run.streams)
             return
@@ -266,9 +272,9 @@ extension ExpertExchange {
     /// Sums rows in the format of the result.
     func sum(_ parts: [UnsafeRawPointer], to out: UnsafeMutableRawPointer, streams: Bool = false) {
         if memory.returnElementBytes == 4 {
-            RowSum.float32(parts, to: out, count: format.hidden, streams: streams)
+            RowSum.float32(parts, to: out, count: returnFormat.hidden, streams: streams)
         } else {
-            RowSum.bfloat16(parts, to: out, count: format.hidden, streams: streams)
+            RowSum.bfloat16(parts, to: out, count: returnFormat.hidden, streams: streams)
         }
     }
 

@@ -74,6 +74,10 @@ extension ExpertExchange {
                 for an exchange of top-\(topK)
                 """)
         }
+        guard selection.experts.count < 1 << SignalValue.countBits else {
+            throw FathomError(
+                .usage, "rank \(rank): \(selection.experts.count) choices; up to 2^\(SignalValue.countBits) are legal")
+        }
         guard format.scaleBytes == 0 || rows.scales != nil || rows.count == 0 else {
             throw FathomError(.usage, "rank \(rank): FP8 rows without scales")
         }
@@ -95,7 +99,7 @@ extension ExpertExchange {
         let base = output.map { UnsafeRawPointer($0.baseAddress) } ?? UnsafeRawPointer(region.local + memory.landing(0))
         let tokens = ReceivedTokens(
             memory: memory, experts: own, hasWeights: run.selection.weights != nil,
-            firstTokenOfSource: plan.firstRow, base: base, owner: output ?? region)
+            firstTokenOfSource: plan.firstRow, base: base, owner: output ?? region.region)
         let handle = DispatchHandle(
             selection: run.selection, layout: run.layout, lists: run.lists, counts: counts,
             plan: CombineProtocol.Plan(machine, layout: run.layout),

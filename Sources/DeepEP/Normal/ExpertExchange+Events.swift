@@ -51,7 +51,7 @@ extension ExpertExchange {
         previous: ExchangeEvent? = nil
     ) throws(FathomError) -> PendingExchange<CombinedTokens> {
         try begin(after: previous) { exchange throws(FathomError) in
-            try exchange.performCombineChoices(returned, expanded, handle, weighted)
+            try exchange.performChoices(returned, expanded, handle, weighted: weighted, take: nil)
         }
     }
 

@@ -17,10 +17,16 @@ public final class ExpertExchange: @unchecked Sendable {
     // SAFETY: @unchecked Sendable because operations, which alone use the variables without a lock, run one after
     // another: one that is begun waits for the event of the one before, and one that is called waits for all begun.
 
-    public let placement: ExpertPlacement
+    /// Where the experts are, among `members`.
+    public internal(set) var placement: ExpertPlacement
+    /// Of the rows that are dispatched.
     public let format: RowFormat
+    /// Of the rows that come back, and of their sums.
+    public let returnFormat: RowFormat
     public let topK: Int
-    public let capacity: ExchangeCapacity
+    public internal(set) var capacity: ExchangeCapacity
+    /// The ranks of the group that take part, ascending. Everywhere else in an exchange a rank is an index into them.
+    public var members: [Int] { region.members }
     /// Whether tokens go to other nodes over the rank with the same index there.
     public let twoHop: Bool
     /// How long an operation waits without progress before it fails.
@@ -28,22 +34,24 @@ public final class ExpertExchange: @unchecked Sendable {
         get { timeLimit.load(ordering: .relaxed) }
         set { timeLimit.store(newValue, ordering: .relaxed) }
     }
-    /// How long this rank has waited for each rank, in nanoseconds: to find the slow ones.
+    /// How long this rank has waited for each rank of the group, in nanoseconds: to find the slow ones.
     public var waitedNanoseconds: [UInt64] { waited.withLock { $0 } }
 
     let group: RankGroup
-    let region: SymmetricRegion
-    let memory: ExchangeMemory
-    let wiring: ExchangeWiring
+    var region: MemberRegion
+    var memory: ExchangeMemory
+    var wiring: ExchangeWiring
     var epoch = 0
+    /// How often the members have been renewed.
+    var generation = 0
     /// The threads for operations that are begun and not called.
     let workers: CommunicationWorkers
     /// The end of the operation that was begun last.
     let lastBegun = Mutex<ExchangeEvent?>(nil)
     private let timeLimit: Atomic<Int>
     private let waited: Mutex<[UInt64]>
-    private let isGivenUp = Atomic<Bool>(false)
-    private var failure: FathomError?
+    let isGivenUp = Atomic<Bool>(false)
+    var failure: FathomError?
     private var seen: [UInt64]
     /// The rows of the sum that is being made.
     var addends: [UnsafeRawPointer] = []
@@ -51,15 +59,18 @@ public final class ExpertExchange: @unchecked Sendable {
     /// Makes an exchange; all ranks call it.
     ///
     /// - Parameters:
-    ///   - format: of the rows that are dispatched. What comes back is BF16, or float where this is.
+    ///   - format: of the rows that are dispatched.
+    ///   - returning: of the rows that come back, BF16 or float; where left out as many numbers, float where `format`
+    ///     is.
     ///   - topK: choices per token.
     ///   - twoHop: whether tokens go to other nodes over the rank with the same index there.
     ///   - communicationWorkers: what operations that are begun (`beginDispatch`, …) run on; without one the exchange
     ///     has `CommunicationWorkers.usualLimit` of its own.
     /// - Throws: `usage` where arguments differ among ranks or do not fit the group, `unavailable` without memory.
     public init(
-        group: RankGroup, placement: ExpertPlacement, format: RowFormat, topK: Int, capacity: ExchangeCapacity,
-        twoHop: Bool = false, timeoutMilliseconds: Int = 30_000, communicationWorkers: CommunicationWorkers? = nil
+        group: RankGroup, placement: ExpertPlacement, format: RowFormat, returning: RowFormat? = nil, topK: Int,
+        capacity: ExchangeCapacity, twoHop: Bool = false, timeoutMilliseconds: Int = 30_000,
+        communicationWorkers: CommunicationWorkers? = nil
     ) throws(FathomError) {
         guard placement.rankCount == group.rankCount else {
             throw FathomError(
@@ -76,10 +87,14 @@ public final class ExpertExchange: @unchecked Sendable {
         guard capacity.landingRows >= placement.rankCount else {
             throw FathomError(.usage, "\(capacity.landingRows) landing slots for \(placement.rankCount) ranks")
         }
+        guard returning?.scaleBytes ?? 0 == 0 else {
+            throw FathomError(.usage, "rows come back in FP8; BF16 and floats are legal")
+        }
         // What sums are computed with: the environment may name what this processor has not.
         _ = try InstructionSetLevel.selected()
         self.placement = placement
         self.format = format
+        returnFormat = returning ?? format.ofSums
         self.topK = topK
         self.capacity = capacity
         self.twoHop = twoHop
@@ -88,25 +103,28 @@ public final class ExpertExchange: @unchecked Sendable {
         self.group = group
         wiring = ExchangeWiring(placement: placement, rank: group.rank, twoHop: twoHop)
         memory = ExchangeMemory(
-            placement: placement, format: format, topK: topK, capacity: capacity, nodeCount: wiring.nodeCount)
+            placement: placement, format: format, returnFormat: returnFormat, topK: topK, capacity: capacity,
+            nodeCount: wiring.nodeCount)
         waited = Mutex(Array(repeating: 0, count: placement.rankCount))
         seen = Array(repeating: 0, count: ExchangeWiring.wordCount(rankCount: placement.rankCount))
-        try Self.checkAgreement(group, placement, format, topK, capacity, twoHop)
-        region = try group.symmetricRegion(byteCount: memory.byteCount, signalCount: memory.signalCount)
+        try Self.checkAgreement(group, placement, format, returnFormat, topK, capacity, twoHop)
+        let region = try group.symmetricRegion(
+            byteCount: memory.byteCount, signalCount: ExchangeMemory.signalCount(groupSize: group.rankCount))
+        self.region = MemberRegion(region: region, members: Array(0..<group.rankCount))
     }
 
     /// Choices per token at most.
     public static let maximumTopK = 1024
 
-    /// This rank.
-    public var rank: Int { group.rank }
+    /// This rank: its index among the members.
+    public var rank: Int { wiring.rank }
 
     /// - Throws: `usage` naming a rank whose arguments differ.
     private static func checkAgreement(
-        _ group: RankGroup, _ placement: ExpertPlacement, _ format: RowFormat, _ topK: Int,
+        _ group: RankGroup, _ placement: ExpertPlacement, _ format: RowFormat, _ returning: RowFormat, _ topK: Int,
         _ capacity: ExchangeCapacity, _ twoHop: Bool
     ) throws(FathomError) {
-        let text = "\(placement) \(format) top-\(topK) \(capacity) \(twoHop ? "two hops" : "direct")"
+        let text = "\(placement) \(format) \(returning) top-\(topK) \(capacity) \(twoHop ? "two hops" : "direct")"
         for (rank, other) in try group.allGather(Array(text.utf8)).enumerated() where other != Array(text.utf8) {
             throw FathomError(
                 .usage,
@@ -170,52 +188,30 @@ public final class ExpertExchange: @unchecked Sendable {
         actions.removeAll(keepingCapacity: true)
     }
 
-    /// Ends the use of this exchange, here and at the others.
-    func fail(_ error: FathomError) {
-        failure = failure ?? error
-        // Where another rank is to blame, its name goes on.
-        let told = region.value(memory.failureWord)
-        for other in 0..<group.rankCount where other != rank {
-            region.signal(other, memory.failureWord, told == 0 ? UInt64(rank + 1) : told)
-        }
-    }
-
-    /// Makes the operation that runs, and all later ones, fail here and at the others.
-    func giveUp() {
-        isGivenUp.store(true, ordering: .sequentiallyConsistent)
-        for other in 0..<group.rankCount { region.signal(other, memory.failureWord, UInt64(rank + 1)) }
-    }
-
     /// - Throws: `cancelled` after `giveUp`.
     func checkCancelled() throws(FathomError) {
         guard isGivenUp.load(ordering: .relaxed) else { return }
-        throw FathomError(.cancelled, "rank \(rank) gave an exchange up")
+        throw FathomError(.cancelled, "rank \(group.rank) gave an exchange up")
     }
 
     /// Sleeps until a signal changes.
     private func awaitSignal(_ awaited: [Int], _ name: String) throws(FathomError) {
+        let awaited = awaited.map { members[$0] }
         let start = ContinuousClock.now
         let came = try group.wait(
             timeoutMilliseconds: timeoutMilliseconds, watching: awaited, for: "\(name) \(epoch)",
-            until: {
-                region.value(memory.failureWord) != 0 || seen.indices.contains { region.value($0) != seen[$0] }
-            })
+            until: { rankThatFailed != nil || seen.indices.contains { region.value($0) != seen[$0] } })
         let elapsed = UInt64(max(0, (ContinuousClock.now - start) / .nanoseconds(1)))
-        waited.withLock { for other in awaited where other != rank { $0[other] += elapsed } }
+        waited.withLock { for other in awaited where other != group.rank { $0[other] += elapsed } }
         try checkCancelled()
-        if case let told = region.value(memory.failureWord), told != 0 {
-            throw FathomError(
-                .unavailable,
-                "rank \(told - 1) could not complete an exchange; rank \(rank) was in \(name) \(epoch)")
-        }
+        try checkOthers("\(name) \(epoch)")
         guard came else {
             let names = awaited.map(String.init).joined(separator: ", ")
             throw FathomError(
-                .unavailable, "rank \(rank) waited \(timeoutMilliseconds) ms in \(name) \(epoch) for rank \(names)")
+                .unavailable,
+                "rank \(group.rank) waited \(timeoutMilliseconds) ms in \(name) \(epoch) for rank \(names)")
         }
     }
-
-    // MARK: Memory
 
     /// Whether the processor's cache is too small for `bytes` of each rank that shares it; what is written had better
     /// go past it then.

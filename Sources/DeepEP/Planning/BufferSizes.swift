@@ -41,11 +41,12 @@ public enum BufferSizes {
 
     /// Address space that an `ExpertExchange` shares at each rank; what is never used costs no memory.
     public static func exchange(
-        placement: ExpertPlacement, format: RowFormat, topK: Int, capacity: ExchangeCapacity, twoHop: Bool
+        placement: ExpertPlacement, format: RowFormat, returning: RowFormat? = nil, topK: Int,
+        capacity: ExchangeCapacity, twoHop: Bool
     ) -> Int {
         ExchangeMemory(
-            placement: placement, format: format, topK: topK, capacity: capacity,
-            nodeCount: twoHop ? placement.nodeCount : 1
+            placement: placement, format: format, returnFormat: returning ?? format.ofSums, topK: topK,
+            capacity: capacity, nodeCount: twoHop ? placement.nodeCount : 1
         ).byteCount
     }
 }

@@ -6,6 +6,8 @@ internal import Platform
 struct ExchangeMemory: Sendable {
     let placement: ExpertPlacement
     let format: RowFormat
+    /// Of the rows that come back.
+    let returnFormat: RowFormat
     let topK: Int
     let capacity: ExchangeCapacity
     let nodeCount: Int
@@ -25,8 +27,8 @@ struct ExchangeMemory: Sendable {
 
     // MARK: A returned row: numbers in the precision of combine, then top-k weights.
 
-    var returnDataBytes: Int { format.hidden * returnElementBytes }
-    var returnElementBytes: Int { format.element == .float32 ? 4 : 2 }
+    var returnDataBytes: Int { returnFormat.dataBytes }
+    var returnElementBytes: Int { returnFormat.element == .float32 ? 4 : 2 }
     var returnWeightsOffset: Int { (returnDataBytes + 3) / 4 * 4 }
     var returnStride: Int { Self.aligned(returnWeightsOffset + 4 * topK) }
 
@@ -53,7 +55,11 @@ struct ExchangeMemory: Sendable {
     func returned(_ slot: Int) -> Int { returnOffset + slot * returnStride }
     func returnArea(_ row: Int) -> Int { returnAreaOffset + row * returnStride }
 
-    /// The word that says that an exchange cannot be completed; behind those of the protocols.
-    var failureWord: Int { ExchangeWiring.wordCount(rankCount: placement.rankCount) }
-    var signalCount: Int { failureWord + 1 }
+    // MARK: Words behind those of the protocols, for a group of so many ranks whatever part of it is left
+
+    /// The word that says that an exchange cannot be completed.
+    static func failureWord(groupSize: Int) -> Int { ExchangeWiring.wordCount(rankCount: groupSize) }
+    /// The word by which a rank of the group says that it goes on with other members.
+    static func renewalWord(from rank: Int, groupSize: Int) -> Int { failureWord(groupSize: groupSize) + 1 + rank }
+    static func signalCount(groupSize: Int) -> Int { renewalWord(from: groupSize, groupSize: groupSize) }
 }

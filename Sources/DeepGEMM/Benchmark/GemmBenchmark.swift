@@ -34,14 +34,18 @@ public struct GemmBenchmark: Sendable, Codable {
     public var gigaflops: Double
     /// Bytes of B with its scales per second.
     public var gigabytesPerSecond: Double
+    /// What the machine read per second between the runs, median, where it was asked.
+    public var readGigabytesPerSecond: Double?
 
     /// - Parameters:
     ///   - minimumSeconds: how long to repeat; at least three runs, fewer where they take two seconds.
+    ///   - bandwidth: sampled in turn with the runs.
     /// - Throws: `usage` for extents below 1; `unavailable` without memory.
     public static func measure(
         _ layout: Layout = .dense, m: Int, n: Int, k: Int, groups: Int = 1, formatA: MatrixOperand.Format,
         formatB: MatrixOperand.Format, orderA: MatrixOperand.Order = .kMajor,
-        orderB: MatrixOperand.Order = .kMajor, minimumSeconds: Double, on context: ComputeContext
+        orderB: MatrixOperand.Order = .kMajor, minimumSeconds: Double, bandwidth: ReadBandwidth? = nil,
+        on context: ComputeContext
     ) throws(FathomError) -> GemmBenchmark {
         for (name, value) in [("m", m), ("n", n), ("k", k), ("groups", groups)] where value < 1 || value > 1 << 30 {
             throw FathomError(.usage, "\(name) is \(value); 1…\(1 << 30) is legal")
@@ -60,7 +64,7 @@ public struct GemmBenchmark: Sendable, Codable {
         let ids = counts.enumerated().flatMap { [Int32](repeating: Int32($0.offset), count: Int($0.element)) }
         // SAFETY: `out` has room for every row, and outlives the calls.
         let d = MatrixResult(out.baseAddress, stride: n, groupStride: room * n)
-        let times = try median(minimumSeconds) { (turn) throws(FathomError) in
+        let (times, reads) = try medians(minimumSeconds, bandwidth) { (turn) throws(FathomError) in
             let right = b.operand(copy: turn % copies)
             switch layout {
             case .dense: try gemm(a.operand(copy: 0), right, into: d, on: context)
@@ -81,24 +85,31 @@ public struct GemmBenchmark: Sendable, Codable {
                 && [.bfloat16, .float8E4M3].contains(formatA),
             seconds: times,
             gigaflops: 2 * Double(m) * Double(n) * Double(k) / times / 1e9,
-            gigabytesPerSecond: Double(b.byteCount) / times / 1e9)
+            gigabytesPerSecond: Double(b.byteCount) / times / 1e9, readGigabytesPerSecond: reads)
     }
 
-    /// The median of as many runs as take `minimumSeconds`.
-    private static func median(
-        _ minimumSeconds: Double, _ run: (Int) throws(FathomError) -> Void
-    ) throws(FathomError) -> Double {
+    /// The median of as many runs as take `minimumSeconds`, and that of the read bandwidth between them.
+    private static func medians(
+        _ minimumSeconds: Double, _ bandwidth: ReadBandwidth?, _ run: (Int) throws(FathomError) -> Void
+    ) throws(FathomError) -> (seconds: Double, read: Double?) {
         var times: [Double] = []
+        var reads: [Double] = []
         var total = 0.0
+        var lastSample = -Double.infinity
         let clock = ContinuousClock()
         while total < minimumSeconds || (times.count < 3 && total < 2) {
+            // A sample takes about as long as the runs between two of them.
+            if let bandwidth, total >= lastSample + 0.02 {
+                reads.append(bandwidth.sample())
+                lastSample = total
+            }
             let start = clock.now
             try run(times.count)
             let seconds = start.duration(to: clock.now) / .seconds(1)
             times.append(seconds)
             total += seconds
         }
-        return times.sorted()[times.count / 2]
+        return (times.sorted()[times.count / 2], reads.isEmpty ? nil : reads.sorted()[reads.count / 2])
     }
 
     private static func withPointer(

@@ -59,7 +59,7 @@ enum GemmScratch {
     static let blocks: [(panelRows: Int, rowBlock: Int)] = [(128, 48), (64, 24), (32, 12)]
     /// Rows of A that count as few on the panel path.
     static let fewRows = 16
-    /// Rows of B that are multiplied between two requests for the next block of A.
+    /// Rows of B that are multiplied between two requests for the next block of A: whole units of any panel.
     static let outputRun = 8
     /// Columns of a task's sums on the panel path, a gate's twice.
     static let tileColumns = 512

@@ -90,7 +90,7 @@ extension GemmTile {
     }
 
     /// The end of B's rows from `first` on that share scales, if these are wide.
-    private func endOfScales(from first: Int, _ outputs: Range<Int>) -> Int {
+    func endOfScales(from first: Int, _ outputs: Range<Int>) -> Int {
         guard problem.hasWideScales, let rows = problem.b.scales?.granularity.rows else { return outputs.upperBound }
         return min(outputs.upperBound, (first / rows + 1) * rows)
     }

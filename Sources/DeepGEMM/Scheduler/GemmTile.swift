@@ -60,10 +60,11 @@ struct GemmTile {
                 for side in sides {
                     var first = side.outputs.lowerBound
                     while first < side.outputs.upperBound {
-                        let last = min(first + blocking.panelRows, side.outputs.upperBound)
+                        let last = min(first + blocking.panelRows, endOfScales(from: first, side.outputs))
                         problem.b.pack(
                             rows: first..<last, columns: from..<end, segment: segment, into: panel, outStride: stride,
-                            table: table, usesScales: !problem.b.isCodeOrdered, isRaw: problem.b.isCodeOrdered,
+                            unitRows: kernels.panelRows, table: table, usesScales: !problem.b.isCodeOrdered,
+                            isRaw: problem.b.isCodeOrdered,
                             interleaves: problem.b.isCodeOrdered, kernels)
                         multiply(
                             first..<last, from..<end, segment, blocking, packed: packed, panel: panel, scaled: scaled,
@@ -94,7 +95,7 @@ struct GemmTile {
         }
     }
 
-    /// Adds the products of the packed rows and one panel, stretch by stretch of rows of B that share scales.
+    /// Adds the products of the packed rows and one panel, whose rows share B's scales if these multiply A.
     private func multiply(
         _ outputs: Range<Int>, _ depth: Range<Int>, _ segment: Int, _ blocking: GemmBlocking,
         packed: UnsafeMutablePointer<Float>, panel: UnsafeMutablePointer<Float>, scaled: UnsafeMutablePointer<Float>,
@@ -102,39 +103,30 @@ struct GemmTile {
     ) {
         let stride = GemmScratch.packedStride
         let padded = ceilDivide(depth.count, elementGroup) * elementGroup
-        var first = outputs.lowerBound
-        while first < outputs.upperBound {
-            var end = outputs.upperBound
-            if problem.b.isCodeOrdered, let scales = problem.b.scales {
-                end = min(end, (first / scales.granularity.rows + 1) * scales.granularity.rows)
+        let runs = ceilDivide(outputs.count, GemmScratch.outputRun)
+        var row = 0
+        while row < rows.count {
+            let count = min(blocking.rowBlock, rows.count - row)
+            var a = packed + row * stride
+            if problem.b.isCodeOrdered {
+                scale(a, count, padded, depth, output: outputs.lowerBound, segment, into: scaled, table: table)
+                a = scaled
             }
-            var row = 0
-            while row < rows.count {
-                let count = min(blocking.rowBlock, rows.count - row)
-                var a = packed + row * stride
-                if problem.b.isCodeOrdered {
-                    scale(a, count, padded, depth, output: first, segment, into: scaled, table: table)
-                    a = scaled
-                }
-                // The next block of A comes from the third-level cache, a part during each run of outputs.
-                let next = min(blocking.rowBlock, rows.count - row - count)
-                let runs = ceilDivide(end - first, GemmScratch.outputRun)
-                for run in 0..<runs {
-                    let from = first + run * GemmScratch.outputRun
-                    let asked = next * run / runs..<next * (run + 1) / runs
-                    kernels.prefetchRows(
-                        packed + (row + count + asked.lowerBound) * stride, asked.count, padded * 4, stride * 4)
-                    var arguments = DotBlockArguments(
-                        a: UnsafePointer(a), aStride: stride, rowCount: count,
-                        b: UnsafePointer(panel + (from - outputs.lowerBound) * stride), bStride: stride,
-                        outputCount: min(GemmScratch.outputRun, end - from), count: padded, factor: factor,
-                        out: sums + (row * GemmScratch.tileStride + from - outputs.lowerBound),
-                        outStride: GemmScratch.tileStride)
-                    kernels.dotBlock(&arguments)
-                }
-                row += count
+            // The next block of A comes from the third-level cache, a part during each run of outputs.
+            let next = min(blocking.rowBlock, rows.count - row - count)
+            for run in 0..<runs {
+                let from = run * GemmScratch.outputRun
+                let asked = next * run / runs..<next * (run + 1) / runs
+                kernels.prefetchRows(
+                    packed + (row + count + asked.lowerBound) * stride, asked.count, padded * 4, stride * 4)
+                var arguments = DotBlockArguments(
+                    a: UnsafePointer(a), aStride: stride, rowCount: count, b: UnsafePointer(panel + from * stride),
+                    bStride: stride, outputCount: min(GemmScratch.outputRun, outputs.count - from), count: padded,
+                    factor: factor, out: sums + (row * GemmScratch.tileStride + from),
+                    outStride: GemmScratch.tileStride)
+                kernels.dotPanel(&arguments)
             }
-            first = end
+            row += count
         }
     }
 

@@ -55,14 +55,15 @@ struct OperandSlice {
     /// Packs rows × K indices; `table` has room for the scales of these rows.
     func pack(
         rows: Range<Int>, columns: Range<Int>, segment: Int, into out: UnsafeMutablePointer<Float>, outStride: Int,
-        table: UnsafeMutablePointer<Float>, usesScales: Bool, isRaw: Bool, interleaves: Bool, _ kernels: KernelTable
+        unitRows: Int = 1, table: UnsafeMutablePointer<Float>, usesScales: Bool, isRaw: Bool, interleaves: Bool,
+        _ kernels: KernelTable
     ) {
         var arguments = PackArguments(
             source: address(row: rows.lowerBound, k: columns.lowerBound, segment: segment), stride: stride,
             rowsAreContiguous: order == .mnMajor,
             firstNibble: startsInsideByte(row: rows.lowerBound) ? 1 : 0, rowCount: rows.count, count: columns.count,
             scales: nil, scaleStride: 0, blockColumns: 1 << 40, firstColumn: 0, isRaw: isRaw,
-            interleaves: interleaves, out: out, outStride: outStride)
+            interleaves: interleaves, out: out, outStride: outStride, unitRows: unitRows)
         if usesScales, let scales {
             let width = scales.granularity.columns
             let blocks = columns.lowerBound / width..<(columns.upperBound + width - 1) / width

@@ -86,6 +86,9 @@ public struct ExpertBalancer: Sendable {
         counted = []
     }
 
+    /// Whether the next step is the last of a window, whose counts are asked for.
+    package var endsWindow: Bool { steps + 1 >= terms.windowSteps && rankCount > 1 && !layers.isEmpty }
+
     /// Takes a step in.
     ///
     /// - Parameter counts: tokens that chose each expert of each layer since the start [layers, experts]; asked for at

@@ -6,22 +6,27 @@ public import Platform
 public import Ranks
 internal import Synchronization
 
-// SAFETY: In this file addresses lie in the ranks' shared regions, at the places of `ExchangeLayout`.
+// SAFETY: In this file addresses lie in this rank's region, at the places of `StepLayout`. A step's message is written
+// before its signal and read after it; an answer likewise.
 
 /// A model whose experts are spread over ranks: the first rank's side, which an engine drives like any other model.
 ///
 /// Each step's chunks go to the ranks whole, by work; every rank runs attention for its own and its experts for all.
 /// Logits are those of one process, bit for bit. A rank that is lost in a step costs that step's time: the others
-/// take its experts and its chunks, and the step is computed again.
+/// take its experts and its chunks, and the step is computed again. Where ranks share no memory a sequence stays with
+/// the rank that has its cache blocks, as long as that has not far more to do; what a lost rank held is computed again.
 public final class ExpertParallelExecutor: ModelExecutor {
     private struct State {
         /// Ranks that take part, ascending; the first is 0.
         var members: [Int32]
         var step: UInt64 = 0
-        var nextCall: UInt64 = 0
+        /// See `StepMessage`.
+        var generation = 1
         var balancer: ExpertBalancer
         /// Whether the next step's message carries the balancer's places.
         var isPlacementNew = true
+        /// Who holds which cache blocks; nil where all share one cache.
+        var directory: CacheDirectory?
 
         /// Places that the next step's message carries.
         var newSlots: [StepMessage.Slots] {
@@ -48,7 +53,6 @@ public final class ExpertParallelExecutor: ModelExecutor {
     private let member: ExpertParallelMember
     private let state: Mutex<State>
     private let logger: Logger
-    private let expertLayerCount: Int
     /// Called at the end of each window of steps and whenever members or places have changed.
     private let onChange: (@Sendable (Status) -> Void)?
 
@@ -68,22 +72,38 @@ public final class ExpertParallelExecutor: ModelExecutor {
     ///   - balance: when experts change their places.
     ///   - onChange: told how the ranks share the work, now and then; called between steps.
     /// - Throws: what is wrong with the folder, or a rank that is lost.
-    public init(
+    public convenience init(
         group: RankGroup, folder: String, options: DeepSeekExecutor.Options, balance: ExpertBalancer.Terms = .init(),
         logger: Logger, onChange: (@Sendable (Status) -> Void)? = nil,
         progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
     ) throws(FathomError) {
+        try self.init(
+            group: group, folder: folder, options: options, balance: balance, ownCaches: false, logger: logger,
+            onChange: onChange, progress: progress)
+    }
+
+    /// As the public one.
+    ///
+    /// - Parameter ownCaches: whether each rank has a cache of its own even if ranks share memory; the same at all.
+    package init(
+        group: RankGroup, folder: String, options: DeepSeekExecutor.Options, balance: ExpertBalancer.Terms = .init(),
+        ownCaches: Bool, logger: Logger, onChange: (@Sendable (Status) -> Void)? = nil,
+        progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
+    ) throws(FathomError) {
         precondition(group.rank == 0, "only rank 0 drives the others")
         member = try ExpertParallelMember(
-            group: group, folder: folder, options: options, logger: logger, progress: progress)
-        expertLayerCount = member.expertLayers.count
+            group: group, folder: folder, options: options, ownCaches: ownCaches, logger: logger, progress: progress)
         let configuration = member.model.configuration
         let balancer = try ExpertBalancer(
             layers: member.expertLayers, expertCount: max(configuration.routedExpertCount, 1),
             // Three matrices; a byte for each number, as in the releases.
             bytesPerExpert: 3 * configuration.hiddenSize * configuration.expertIntermediateSize,
             rankCount: group.rankCount, terms: balance)
-        state = Mutex(State(members: (0..<Int32(group.rankCount)).map(\.self), balancer: balancer))
+        let directory =
+            member.hasOwnCache
+            ? CacheDirectory(blockCount: member.model.blockCount, blockSize: member.model.blockSize) : nil
+        state = Mutex(
+            State(members: (0..<Int32(group.rankCount)).map(\.self), balancer: balancer, directory: directory))
         self.logger = logger
         self.onChange = onChange
         onChange?(status)
@@ -118,7 +138,10 @@ public final class ExpertParallelExecutor: ModelExecutor {
     /// Runs a step, again without those ranks that were lost in it, and in halves if it does not fit the messages.
     private func run(_ chunks: [SequenceChunk], _ state: inout State) throws(FathomError) -> LogitsMatrix {
         while true {
-            let parts = StepPartition.assign(chunks, to: state.members.map(Int.init))
+            while let lost = state.directory?.recovery(of: chunks), !lost.isEmpty { _ = try run(lost, &state) }
+            let parts = StepPartition.assign(chunks, to: state.members.map(Int.init)) { chunk, rank in
+                state.directory?.missing(chunk, at: rank).count ?? 0
+            }
             guard fits(chunks, parts, state) else {
                 guard chunks.count > 1 else {
                     throw FathomError(
@@ -137,8 +160,10 @@ public final class ExpertParallelExecutor: ModelExecutor {
     }
 
     private func fits(_ chunks: [SequenceChunk], _ parts: [[Int]], _ state: State) -> Bool {
-        parts.allSatisfy { part in
-            let words = message(state.newSlots, part.map { chunks[$0] }, 0, state).words.count
+        let transfers = CacheTransfers(chunks, parts, members: state.members, directory: state.directory)
+        return parts.indices.allSatisfy { index in
+            let part = parts[index]
+            let words = message(part.map { chunks[$0] }, at: index, transfers, 0, state).words.count
             return words <= member.layout.stepWords && rows(chunks, part) <= member.layout.logitsRows
         }
     }
@@ -149,10 +174,14 @@ public final class ExpertParallelExecutor: ModelExecutor {
     }
 
     private func message(
-        _ slots: [StepMessage.Slots], _ chunks: [SequenceChunk], _ slabCount: Int, _ state: State
+        _ chunks: [SequenceChunk], at index: Int, _ transfers: CacheTransfers, _ slabCount: Int, _ state: State
     ) -> StepMessage {
-        StepMessage(
-            slabCount: slabCount, firstCall: state.nextCall, members: state.members, slots: slots, chunks: chunks)
+        let places = state.balancer.placement.shape.replicaCount
+        return StepMessage(
+            slabCount: slabCount, generation: state.generation,
+            slotsPerMember: (places + state.members.count - 1) / state.members.count,
+            wantsCounts: state.balancer.endsWindow, members: state.members, slots: state.newSlots,
+            copies: transfers.copies[index], sources: transfers.sources[index].sorted(), chunks: chunks)
     }
 
     /// Runs a step once.
@@ -164,33 +193,46 @@ public final class ExpertParallelExecutor: ModelExecutor {
     ) throws(FathomError) -> LogitsMatrix? {
         state.step += 1
         let tokens = parts.map { $0.reduce(0) { $0 + chunks[$1].tokens.count } }.max() ?? 0
-        let slabCount = (tokens + member.layout.slabTokens - 1) / member.layout.slabTokens
+        let slabTokens = member.exchange.slabTokens
+        let slabCount = (tokens + slabTokens - 1) / slabTokens
+        let transfers = CacheTransfers(chunks, parts, members: state.members, directory: state.directory)
         for (index, rank) in state.members.enumerated().dropFirst() {
-            let words = message(state.newSlots, parts[index].map { chunks[$0] }, slabCount, state).words
+            let words = message(parts[index].map { chunks[$0] }, at: index, transfers, slabCount, state).words
             ([Int32(words.count)] + words).withUnsafeBytes {
                 member.region.put($0, to: Int(rank), at: member.layout.step)
             }
             member.region.signal(Int(rank), member.layout.stepped, state.step)
         }
-        let own = message(state.newSlots, parts[0].map { chunks[$0] }, slabCount, state)
+        let own = message(parts[0].map { chunks[$0] }, at: 0, transfers, slabCount, state)
         state.isPlacementNew = false
-        state.nextCall += UInt64(slabCount * expertLayerCount)
         var matrices = [LogitsMatrix?](repeating: nil, count: state.members.count)
         var failure: FathomError?
         do throws(FathomError) {
             matrices[0] = try member.run(own, step: state.step)
         } catch {
             failure = error
-            member.abort(step: state.step, members: state.members)
+            member.exchange.abandon()
         }
         let lost = collect(&matrices, &failure, state)
+        if failure != nil || !lost.isEmpty { state.generation += 1 }
         if !lost.isEmpty {
             try drop(lost, &state)
             return nil
         }
         if let failure { throw failure }
+        note(chunks, parts, transfers, &state)
         try balance(&state)
         return assemble(chunks, parts, matrices)
+    }
+
+    /// Notes who holds what after a step.
+    private func note(
+        _ chunks: [SequenceChunk], _ parts: [[Int]], _ transfers: CacheTransfers, _ state: inout State
+    ) {
+        for copy in transfers.copies.joined() { state.directory?.noteCopy(of: copy.block, at: Int(copy.target)) }
+        for (rank, part) in zip(state.members, parts) {
+            for index in part { state.directory?.noteRun(chunks[index], at: Int(rank)) }
+        }
     }
 
     /// How long to wait for an answer before looking whether the rank is there.
@@ -218,7 +260,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
             } catch {
                 lost.append(RankGroup.LostRank(rank: Int(rank), reason: error.message))
                 // Others may wait for somebody who waits for it.
-                member.abort(step: state.step, members: state.members)
+                member.exchange.abandon()
                 continue
             }
             guard came else {
@@ -232,11 +274,11 @@ public final class ExpertParallelExecutor: ModelExecutor {
 
     /// Reads a rank's answer.
     private func read(_ rank: Int, into matrix: inout LogitsMatrix?, _ failure: inout FathomError?) {
-        guard let base = member.region.peer(rank) else { return }
-        let status = (base + member.layout.answer).load(as: Int32.self)
-        let count = Int((base + member.layout.answer + 4).load(as: Int32.self))
-        let payload = base + member.layout.logits
-        if status == ExchangeLayout.Status.logits.rawValue {
+        let answer = member.region.local + member.layout.answer(of: rank)
+        let status = answer.load(as: Int32.self)
+        let count = Int(answer.load(fromByteOffset: 4, as: Int32.self))
+        let payload = member.region.local + member.layout.logits(of: rank)
+        if status == StepLayout.Status.logits.rawValue {
             let values = UnsafeBufferPointer(
                 start: payload.assumingMemoryBound(to: Float.self), count: count * vocabularySize)
             matrix = LogitsMatrix(rowCount: count, vocabularySize: vocabularySize, values: Array(values))
@@ -244,7 +286,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
         }
         let text = String(decoding: UnsafeRawBufferPointer(start: payload, count: count), as: UTF8.self)
         // What a rank found wrong says more than that others gave up because of it.
-        if status == ExchangeLayout.Status.failed.rawValue {
+        if status == StepLayout.Status.failed.rawValue {
             failure = FathomError(.internal, "rank \(rank): \(text)")
         } else {
             failure = failure ?? FathomError(.unavailable, "rank \(rank): \(text)")
@@ -260,6 +302,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
                 metadata: ["rank": "\(loss.rank)", "reason": "\(loss.reason)"])
         }
         state.members.removeAll { rank in lost.contains { $0.rank == Int(rank) } }
+        for loss in lost { state.directory?.remove(loss.rank) }
         try state.balancer.change(rankCount: state.members.count)
         state.isPlacementNew = true
         onChange?(Self.status(state))
@@ -269,7 +312,7 @@ public final class ExpertParallelExecutor: ModelExecutor {
     private func balance(_ state: inout State) throws(FathomError) {
         let windowBefore = state.balancer.rankLoads
         let before = state.balancer.balancedness
-        let hasMoved = try state.balancer.finishStep { member.counts(of: state.members) }
+        let hasMoved = try state.balancer.finishStep { counts(of: state.members) }
         if hasMoved {
             state.isPlacementNew = true
             logger.info(
@@ -277,6 +320,19 @@ public final class ExpertParallelExecutor: ModelExecutor {
                 metadata: ["balance": "\(before)", "expected": "\(state.balancer.balancedness)"])
         }
         if hasMoved || state.balancer.rankLoads != windowBefore { onChange?(Self.status(state)) }
+    }
+
+    /// Tokens of the members that chose each expert since the start [layers with experts, experts]; after a step whose
+    /// message has asked for them.
+    private func counts(of ranks: [Int32]) -> [UInt64] {
+        var counts = member.exchange.counts
+        for rank in ranks.dropFirst() {
+            let theirs = (member.region.local + member.layout.counts(of: Int(rank)))
+                .assumingMemoryBound(to: UInt64.self)
+            for index in counts.indices { counts[index] += theirs[index] }
+        }
+        let expertCount = counts.count / member.model.configuration.layerCount
+        return member.expertLayers.flatMap { counts[$0 * expertCount..<($0 + 1) * expertCount] }
     }
 
     /// The rows of all ranks in the order of the chunks.

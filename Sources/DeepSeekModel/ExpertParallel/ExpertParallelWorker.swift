@@ -4,7 +4,8 @@ public import Logging
 public import Platform
 public import Ranks
 
-// SAFETY: In this file addresses lie in the ranks' shared regions, at the places of `ExchangeLayout`.
+// SAFETY: In this file addresses lie in the ranks' regions, at the places of `StepLayout`. A step's message is written
+// before its signal and read after it; an answer likewise.
 
 /// A rank of an expert-parallel model that computes what the first rank says.
 public final class ExpertParallelWorker: Sendable {
@@ -15,13 +16,20 @@ public final class ExpertParallelWorker: Sendable {
     ///   - group: this rank's membership; its rank is not 0.
     ///   - options: as at every rank.
     /// - Throws: what is wrong with the folder, or a rank that is lost.
-    public init(
+    public convenience init(
         group: RankGroup, folder: String, options: DeepSeekExecutor.Options, logger: Logger
+    ) throws(FathomError) {
+        try self.init(group: group, folder: folder, options: options, ownCaches: false, logger: logger)
+    }
+
+    /// As the public one; with `ownCaches` as at every rank.
+    package init(
+        group: RankGroup, folder: String, options: DeepSeekExecutor.Options, ownCaches: Bool, logger: Logger
     ) throws(FathomError) {
         precondition(group.rank > 0, "rank 0 has the executor")
         self.logger = logger
         member = try ExpertParallelMember(
-            group: group, folder: folder, options: options, logger: logger, progress: nil)
+            group: group, folder: folder, options: options, ownCaches: ownCaches, logger: logger, progress: nil)
     }
 
     /// How long to wait for a step before looking again whether the first rank is there.
@@ -56,34 +64,30 @@ public final class ExpertParallelWorker: Sendable {
             let message = try StepMessage(words: words)
             guard message.members.contains(Int32(member.group.rank)) else { return }
             do throws(FathomError) {
-                answer(try member.run(message, step: step))
+                let logits = try member.run(message, step: step)
+                logits.values.withUnsafeBytes { answer(.logits, count: logits.rowCount, $0) }
+                if message.wantsCounts {
+                    member.exchange.counts.withUnsafeBytes { put($0, at: layout.counts(of: member.group.rank)) }
+                }
             } catch {
-                member.abort(step: step, members: message.members)
-                answer(error)
+                member.exchange.abandon()
+                let text = Array("\(error)".utf8.prefix(StepLayout.errorByteCount))
+                text.withUnsafeBytes {
+                    answer(error.code == .unavailable ? .gaveUp : .failed, count: text.count, $0)
+                }
             }
             region.signal(0, layout.answered(by: member.group.rank), step)
         }
     }
 
-    private func answer(_ logits: LogitsMatrix) {
-        let place = member.region.local + member.layout.answer
-        place.storeBytes(of: ExchangeLayout.Status.logits.rawValue, as: Int32.self)
-        place.storeBytes(of: Int32(logits.rowCount), toByteOffset: 4, as: Int32.self)
-        logits.values.withUnsafeBytes { bytes in
-            guard let start = bytes.baseAddress else { return }
-            (member.region.local + member.layout.logits).copyMemory(from: start, byteCount: bytes.count)
-        }
+    private func answer(_ status: StepLayout.Status, count: Int, _ bytes: UnsafeRawBufferPointer) {
+        let rank = member.group.rank
+        [status.rawValue, Int32(count)].withUnsafeBytes { put($0, at: member.layout.answer(of: rank)) }
+        put(bytes, at: member.layout.logits(of: rank))
     }
 
-    private func answer(_ error: FathomError) {
-        let place = member.region.local + member.layout.answer
-        let text = Array("\(error)".utf8.prefix(ExchangeLayout.errorByteCount))
-        let status: ExchangeLayout.Status = error.code == .unavailable ? .gaveUp : .failed
-        place.storeBytes(of: status.rawValue, as: Int32.self)
-        place.storeBytes(of: Int32(text.count), toByteOffset: 4, as: Int32.self)
-        text.withUnsafeBytes { bytes in
-            guard let start = bytes.baseAddress else { return }
-            (member.region.local + member.layout.logits).copyMemory(from: start, byteCount: bytes.count)
-        }
+    /// Writes to the first rank.
+    private func put(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
+        member.region.put(bytes, to: 0, at: offset)
     }
 }

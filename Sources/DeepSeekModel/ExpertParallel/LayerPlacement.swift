@@ -3,54 +3,73 @@
 internal import EPLB
 package import Platform
 
-/// Which ranks compute which experts of one layer: every expert at least one, with replicas several.
+/// Which members of a group compute which experts of one layer: every expert at least one, with replicas several.
 ///
-/// The rank that a token uses depends on where the token is, so that replicas share an expert's load. No choice changes
-/// a bit of a result: every replica multiplies with the same weights.
+/// Members are counted from 0. The member that a token uses depends on where the token is, so that replicas share an
+/// expert's load. No choice changes a bit of a result: every replica multiplies with the same weights.
 package struct LayerPlacement: Sendable, Equatable {
-    /// For each expert the ranks that hold it, in the order of their slots.
-    package let ranks: [[Int]]
+    /// For each member the experts that it holds, ascending.
+    package let experts: [[Int]]
+    /// For each expert the members that hold it, in the order of their slots, and its number there.
+    private let holders: [[Holder]]
 
-    /// Experts in ascending order, spread as evenly as their number allows; the first ranks have one more.
-    package init(expertCount: Int, ranks: [Int]) {
-        precondition(!ranks.isEmpty && expertCount > 0)
-        let (share, rest) = expertCount.quotientAndRemainder(dividingBy: ranks.count)
-        self.ranks = ranks.enumerated().flatMap { index, rank in
-            Array(repeating: [rank], count: share + (index < rest ? 1 : 0))
-        }
+    private struct Holder: Sendable, Equatable {
+        var member: Int
+        /// The expert's index among the member's.
+        var index: Int
     }
 
-    /// From a map of slots, as EPLB makes it; slots lie on ranks as in `PlacementShape`.
+    /// Experts in ascending order, spread as evenly as their number allows; the first members have one more.
+    package init(expertCount: Int, memberCount: Int) {
+        precondition(memberCount > 0 && expertCount > 0)
+        let shape = PlacementShape(replicaCount: expertCount, rankCount: memberCount)
+        self.init(
+            holders: (0..<expertCount).map { [shape.rank(ofSlot: $0)] }, memberCount: memberCount)
+    }
+
+    /// From a map of slots, as EPLB makes it; slots lie on members as on the ranks of `PlacementShape`.
     ///
-    /// - Parameters:
-    ///   - experts: the expert of each slot.
-    ///   - ranks: the ranks in the order of their slots.
+    /// - Parameter experts: the expert of each slot.
     /// - Throws: `badData` for a slot with no such expert or an expert without a slot.
-    package init(experts: [Int], expertCount: Int, ranks: [Int]) throws(FathomError) {
-        precondition(!ranks.isEmpty)
-        let shape = PlacementShape(replicaCount: experts.count, rankCount: ranks.count)
+    package init(experts: [Int], expertCount: Int, memberCount: Int) throws(FathomError) {
+        precondition(memberCount > 0)
+        let shape = PlacementShape(replicaCount: experts.count, rankCount: memberCount)
         var holders = [[Int]](repeating: [], count: expertCount)
         for (slot, expert) in experts.enumerated() {
             guard holders.indices.contains(expert) else {
                 throw FathomError(
                     .badData, "slot \(slot) holds expert \(expert); the layer has experts 0 to \(expertCount - 1)")
             }
-            let rank = ranks[shape.rank(ofSlot: slot)]
-            if !holders[expert].contains(rank) { holders[expert].append(rank) }
+            let member = shape.rank(ofSlot: slot)
+            if !holders[expert].contains(member) { holders[expert].append(member) }
         }
         if let missing = holders.firstIndex(where: \.isEmpty) {
             throw FathomError(.badData, "expert \(missing) has no slot; every expert needs one")
         }
-        self.ranks = holders
+        self.init(holders: holders, memberCount: memberCount)
     }
 
-    /// The rank that computes `expert` for token `token` of rank `source`: its own if it can, else replicas in turn.
-    package func rank(of expert: Int, token: Int, source: Int) -> Int {
-        let holders = ranks[expert]
-        if holders.count == 1 { return holders[0] }
-        return holders.contains(source) ? source : holders[(token + source) % holders.count]
+    private init(holders: [[Int]], memberCount: Int) {
+        var experts = [[Int]](repeating: [], count: memberCount)
+        self.holders = holders.enumerated().map { expert, members in
+            members.map { member in
+                experts[member].append(expert)
+                return Holder(member: member, index: experts[member].count - 1)
+            }
+        }
+        self.experts = experts
     }
 
-    /// Experts that `rank` holds, ascending.
-    package func experts(on rank: Int) -> [Int] { ranks.indices.filter { ranks[$0].contains(rank) } }
+    /// The members that hold `expert`.
+    package func members(of expert: Int) -> [Int] { holders[expert].map(\.member) }
+
+    /// The member that computes `expert` for token `token` of member `source`: itself if it can, else replicas in turn;
+    /// and the expert's index among those of that member.
+    package func place(of expert: Int, token: Int, source: Int) -> (member: Int, index: Int) {
+        let all = holders[expert]
+        let holder =
+            all.count == 1
+            ? all[0] : all.first { $0.member == source } ?? all[(token + source) % all.count]
+        return (holder.member, holder.index)
+    }
 }

@@ -4,8 +4,9 @@ package import Platform
 
 /// What the first rank tells another about a step, as 32-bit words.
 ///
-///     slabs, first call (two words), ranks, each rank,
+///     slabs, generation, slots of a member, whether counts are wanted, ranks, each rank,
 ///     layers with new places, for each: its index, slots, the expert of each slot,
+///     cache blocks to send, for each: the block, the rank; ranks that send some, each rank,
 ///     chunks, for each: tokens, first position, blocks, logits (0 none, 1 last, 2 all), its tokens, its blocks
 package struct StepMessage: Sendable {
     /// New places of one layer's experts; see `LayerPlacement`.
@@ -19,32 +20,54 @@ package struct StepMessage: Sendable {
         }
     }
 
-    /// Calls of the exchange in each layer; see `ExpertExchange.slabCount`.
+    /// A cache block that a rank sends to another before the step.
+    package struct Copy: Sendable, Equatable {
+        package var block: Int32
+        package var target: Int32
+
+        package init(block: Int32, target: Int32) {
+            self.block = block
+            self.target = target
+        }
+    }
+
+    /// Calls of the exchange in each layer; see `LayerExchange.slabCount`.
     package var slabCount: Int
-    /// The number that the step's first call of the exchange has.
-    package var firstCall: UInt64
+    /// Rises whenever the exchange has to be renewed: with other members, or after a step that has failed.
+    package var generation: Int
+    /// Slots for experts of each member; the same in a generation.
+    package var slotsPerMember: Int
+    /// Whether the answer shall say how often each expert was chosen since the start.
+    package var wantsCounts: Bool
     /// The ranks that take part, ascending.
     package var members: [Int32]
     /// Places that change with this step. Layers that are not named keep theirs, or have their experts in order if the
     /// members have changed.
     package var slots: [Slots]
+    /// What this rank sends before the step, and the ranks that send something to it.
+    package var copies: [Copy]
+    package var sources: [Int32]
     package var chunks: [SequenceChunk]
 
     package init(
-        slabCount: Int, firstCall: UInt64, members: [Int32], slots: [Slots] = [], chunks: [SequenceChunk]
+        slabCount: Int, generation: Int, slotsPerMember: Int, wantsCounts: Bool = false, members: [Int32],
+        slots: [Slots] = [], copies: [Copy] = [], sources: [Int32] = [], chunks: [SequenceChunk]
     ) {
         self.slabCount = slabCount
-        self.firstCall = firstCall
+        self.generation = generation
+        self.slotsPerMember = slotsPerMember
+        self.wantsCounts = wantsCounts
         self.members = members
         self.slots = slots
+        self.copies = copies
+        self.sources = sources
         self.chunks = chunks
     }
 
     /// The message as it travels.
     package var words: [Int32] {
         var words = [
-            Int32(slabCount), Int32(truncatingIfNeeded: firstCall), Int32(truncatingIfNeeded: firstCall >> 32),
-            Int32(members.count),
+            Int32(slabCount), Int32(generation), Int32(slotsPerMember), wantsCounts ? 1 : 0, Int32(members.count),
         ]
         words += members
         words.append(Int32(slots.count))
@@ -52,6 +75,10 @@ package struct StepMessage: Sendable {
             words += [Int32(layer.layer), Int32(layer.experts.count)]
             words += layer.experts
         }
+        words.append(Int32(copies.count))
+        for copy in copies { words += [copy.block, copy.target] }
+        words.append(Int32(sources.count))
+        words += sources
         words.append(Int32(chunks.count))
         for chunk in chunks {
             let logits: Int32 =
@@ -73,16 +100,21 @@ package struct StepMessage: Sendable {
     package init(words: UnsafeBufferPointer<Int32>) throws(FathomError) {
         var reader = WordReader(words: words)
         slabCount = try reader.next("slabs")
-        let low = try reader.next("the first call", in: .min ... .max)
-        let high = try reader.next("the first call", in: .min ... .max)
-        firstCall =
-            UInt64(UInt32(truncatingIfNeeded: low)) | UInt64(UInt32(truncatingIfNeeded: high)) << 32
+        generation = try reader.next("the generation")
+        slotsPerMember = try reader.next("slots of a member", in: 1 ... .max)
+        wantsCounts = try reader.next("whether counts are wanted", in: 0...1) == 1
         members = try reader.run(try reader.next("ranks"), "ranks")
         slots = []
         for _ in 0..<(try reader.next("layers")) {
             let layer = try reader.next("a layer")
             slots.append(Slots(layer: layer, experts: try reader.run(try reader.next("slots"), "slots")))
         }
+        copies = []
+        for _ in 0..<(try reader.next("blocks to send")) {
+            let block = try reader.next("a block")
+            copies.append(Copy(block: Int32(block), target: Int32(try reader.next("a block's rank"))))
+        }
+        sources = try reader.run(try reader.next("sources"), "sources")
         chunks = []
         for _ in 0..<(try reader.next("chunks")) {
             let tokens = try reader.next("tokens", in: 1 ... .max)

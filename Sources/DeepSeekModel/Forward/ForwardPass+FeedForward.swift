@@ -43,7 +43,7 @@ extension ForwardPass {
 
     /// Several MLPs, each on rows of its own, in three parallel regions: the grouped products of DeepGEMM.
     ///
-    /// Inputs are already rounded where the weights want it. Returns each one's [rows, hidden].
+    /// Inputs are already rounded where the weights want it. Returns each one's [rows, hidden], side by side.
     private func mlp(
         _ groups: [(weights: MLPWeights, input: LayerInput, rows: Int)]
     ) throws(FathomError) -> [UnsafeMutablePointer<Float>] {
@@ -62,11 +62,12 @@ extension ForwardPass {
         linear(problems, on: context)
         let activated = try activate(groups.map { ($0.weights, $0.rows) }, gates: gates, ups: ups)
         var outputs: [UnsafeMutablePointer<Float>] = []
+        var output = try arena.take(groups.reduce(0) { $0 + $1.rows } * hiddenSize)
         problems = []
         for (group, input) in zip(groups, activated) {
-            let output = try arena.take(group.rows * hiddenSize)
             problems.append(problem(input, rows: group.rows, group.weights.down, out: output))
             outputs.append(output)
+            output += group.rows * hiddenSize
         }
         linear(problems, on: context)
         return outputs
@@ -119,14 +120,15 @@ extension ForwardPass {
             if let shared {
                 groups.append((shared, try activations(normed, rows: rows, width: hiddenSize, for: shared.gate), rows))
             }
-            var outputs = try mlp(groups)
-            let sharedOutput = shared == nil ? nil : outputs.removeLast()
-            let chosen: [[UnsafeMutablePointer<Float>]]
+            let outputs = try mlp(groups)
+            // SAFETY: rows of the outputs, or of the exchange's memory, that stay until the sum.
+            let chosen: [[UnsafePointer<Float>]]
             if let exchange {
-                chosen = try exchange.combine(outputs: outputs, groups: received.groups)
+                chosen = try exchange.combine(outputs: outputs.first ?? hidden)
             } else {
-                chosen = received.places.map { $0.map { outputs[$0.group] + $0.row * hiddenSize } }
+                chosen = received.places.map { $0.map { UnsafePointer(outputs[$0.group] + $0.row * hiddenSize) } }
             }
+            let sharedOutput = shared == nil ? nil : outputs.last
             combine(choices, chosen, shared: sharedOutput, hidden: hidden)
         }
     }
@@ -158,7 +160,7 @@ extension ForwardPass {
 
     /// Sums each token's expert outputs in ascending order of the expert, then the shared experts' output.
     private func combine(
-        _ choices: [[Router.Choice]], _ outputs: [[UnsafeMutablePointer<Float>]],
+        _ choices: [[Router.Choice]], _ outputs: [[UnsafePointer<Float>]],
         shared: UnsafeMutablePointer<Float>?, hidden: UnsafeMutablePointer<Float>
     ) {
         let kernels = context.kernels

@@ -24,10 +24,7 @@ extension ForwardPass {
 
     /// How a linear layer with this weight wants its input: in FP8 for FP8 weights.
     func coding(for weight: StoredWeight) -> LinearProblem.Coding {
-        guard quantizesActivations, weight.isFP8, let quantization = configuration.quantization else {
-            return .float32
-        }
-        return .float8E4M3(blockColumns: quantization.blockColumns)
+        weight.coding(configuration, quantizesActivations: quantizesActivations)
     }
 
     /// `x` as a linear layer with this weight wants it.

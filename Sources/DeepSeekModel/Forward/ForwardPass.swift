@@ -23,7 +23,7 @@ struct ForwardPass {
     let arena: Arena
     let batch: TokenBatch
     /// Where the experts are, if not all in this process. Then a step without tokens still computes for other ranks.
-    var exchange: (any ExpertExchange)?
+    var exchange: LayerExchange?
 
     var hiddenSize: Int { configuration.hiddenSize }
 

@@ -9,6 +9,7 @@ final class LatentCache: @unchecked Sendable {
     // SAFETY: @unchecked Sendable because the address never changes; steps, which write, take turns.
 
     let blockCount: Int
+    private let layerCount: Int
     private let format: LatentCacheLayer.Format
     private let rowWidth: Int
     private let layerByteCount: Int
@@ -22,6 +23,7 @@ final class LatentCache: @unchecked Sendable {
         memory: UnsafeMutableRawPointer? = nil
     ) throws(FathomError) {
         self.blockCount = blockCount
+        self.layerCount = layerCount
         self.format = format
         self.rowWidth = rowWidth
         layerByteCount = blockCount * LatentCacheLayer.blockSize * rowWidth * format.byteCount
@@ -36,6 +38,15 @@ final class LatentCache: @unchecked Sendable {
         storage = buffer
         // SAFETY: `storage` keeps the buffer.
         baseAddress = UnsafeMutableRawPointer(buffer.baseAddress)
+    }
+
+    /// Where a block lies in the cache's memory, in bytes: a stretch in each layer.
+    func ranges(ofBlock block: Int) -> [Range<Int>] {
+        let count = layerByteCount / blockCount
+        return (0..<layerCount).map { layer in
+            let start = layer * layerByteCount + block * count
+            return start..<start + count
+        }
     }
 
     func layer(_ index: Int) -> LatentCacheLayer {

@@ -23,6 +23,12 @@ final class StoredWeight: Sendable {
     /// Whether activations for it are to be quantised.
     var isFP8: Bool { matrix.format == .float8E4M3 }
 
+    /// How a linear layer with this weight wants its input: in FP8 for FP8 weights, if so configured.
+    func coding(_ configuration: DeepSeekConfiguration, quantizesActivations: Bool) -> LinearProblem.Coding {
+        guard quantizesActivations, isFP8, let quantization = configuration.quantization else { return .float32 }
+        return .float8E4M3(blockColumns: quantization.blockColumns)
+    }
+
     /// Searches those of `weights` that were not searched before.
     ///
     /// - Throws: `badData`, naming the file, the tensor and the first bad element.

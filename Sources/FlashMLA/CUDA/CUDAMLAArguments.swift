@@ -21,12 +21,23 @@ package struct CUDAMLAArguments: Sendable {
     /// Softmax scale times log₂ e.
     package var scale: Float = 0
     package var isCausal = false
+    // With index lists; see `Arguments`.
+    package var pool: UInt64 = 0
+    package var poolPageStride: Int64 = 0
+    package var lists: UInt64 = 0
+    package var listLengths: UInt64 = 0
+    package var sinks: UInt64 = 0
+    package var listCount: Int32 = 0
+    package var listTokens: Int32 = 1
+    package var poolPageSize: Int32 = 1
+    package var poolRows: Int32 = 0
 
     package init() {}
 
     /// Where each field begins.
     package static let offsets = [
         0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 132, 136, 140, 144, 148,
+        152, 160, 168, 176, 184, 192, 196, 200, 204,
     ]
 
     /// The structure as the kernel reads it.
@@ -47,6 +58,10 @@ package struct CUDAMLAArguments: Sendable {
         for count in [requests, tokens, heads, keyHeads] { append(count) }
         append(scale.bitPattern)
         append(Int32(isCausal ? 1 : 0))
+        append(pool)
+        append(poolPageStride)
+        for address in [lists, listLengths, sinks] { append(address) }
+        for count in [listCount, listTokens, poolPageSize, poolRows] { append(count) }
         return bytes
     }
 }

@@ -2,7 +2,7 @@
 
 package import CUDA
 
-/// The GPU's dense decode kernels for one type of numbers: what they are called and how they are compiled.
+/// The GPU's decode kernels for one type of numbers: what they are called and how they are compiled.
 package struct CUDAMLAKernel: Hashable, Sendable {
     /// Type of queries, cache and results.
     package enum Element: String, Sendable, CaseIterable {
@@ -11,8 +11,13 @@ package struct CUDAMLAKernel: Hashable, Sendable {
     }
 
     package var element: Element
+    /// Keys are packed FP8 rows that index lists name, instead of pages of a cache.
+    package var isSparse: Bool
 
-    package init(_ element: Element) { self.element = element }
+    package init(_ element: Element, isSparse: Bool = false) {
+        self.element = element
+        self.isSparse = isSparse
+    }
 
     /// Attention over the stretches of a part; the cut of requests into parts; the sum of a request's pieces.
     package static let attention = "fathom_mla"
@@ -27,7 +32,7 @@ package struct CUDAMLAKernel: Hashable, Sendable {
     /// Threads of a block of the attention kernel.
     package static let threadCount = 384
     /// Dynamic shared memory of a block in bytes; `mla_layout.cuh` computes the same.
-    package static var sharedBytes: Int { 9 * 8192 * 3 + 4 * tileRows * 4 + 18 * 8 + 4 * 8 }
+    package static var sharedBytes: Int { 9 * 8192 * 3 + 4 * tileRows * 4 + 2 * pageSize * 4 + 18 * 8 + 4 * 8 }
 
     /// The text of `mla_layout.cuh`.
     package static var layoutText: String { String(decoding: PackageResources.mla_layout_cuh, as: UTF8.self) }
@@ -50,6 +55,7 @@ package struct CUDAMLAKernel: Hashable, Sendable {
         let text = """
             #pragma once
             #include "hopper.cuh"
+            constexpr bool kSparse = \(isSparse);
             FATHOM_INLINE fathom::u32 packPair(float low, float high) { return fathom::\(pack)(low, high); }
 
             """

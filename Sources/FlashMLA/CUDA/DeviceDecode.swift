@@ -29,15 +29,8 @@ public func denseDecode(
     let tiles = (tileRows + CUDAMLAKernel.tileRows - 1) / CUDAMLAKernel.tileRows
     let parts = CUDAMLAParts.count(
         multiprocessors: device.multiprocessorCount, rowCount: tileRows, keyHeadCount: cache.keyHeadCount)
-    let pieces = queries.requestCount + parts
-
-    // Parts are 32 bytes each and lie at a multiple of that.
-    let endsAt = parts * 32
-    let sumsAt = (endsAt + (queries.requestCount + 1) * 4 + 255) / 256 * 256
-    let outAt = (sumsAt + pieces * rows * 4 + 255) / 256 * 256
-    let scratch = try device.scratch(byteCount: outAt + pieces * rows * CUDAMLAKernel.valueWidth * 4)
-
     var arguments = CUDAMLAArguments()
+    try arguments.placeScratch(requests: queries.requestCount, rows: rows, parts: parts, device)
     arguments.queries = queries.address
     arguments.queryStrides = (
         Int64(queries.requestStride), Int64(queries.tokenStride), Int64(queries.headStride)
@@ -45,13 +38,9 @@ public func denseDecode(
     arguments.pageTable = sequences.blockTable
     arguments.pageTableStride = Int32(sequences.blocksPerRequest)
     arguments.lengths = sequences.lengths
-    arguments.parts = scratch
-    arguments.pieceEnds = scratch + UInt64(endsAt)
     arguments.out = out.address
     arguments.outStrides = (Int64(out.requestStride), Int64(out.tokenStride), Int64(out.headStride))
     arguments.logSums = logSums
-    arguments.pieceLogSums = scratch + UInt64(sumsAt)
-    arguments.pieceOut = scratch + UInt64(outAt)
     arguments.requests = Int32(queries.requestCount)
     arguments.tokens = Int32(queries.tokenCount)
     arguments.heads = Int32(queries.headCount)
@@ -59,24 +48,48 @@ public func denseDecode(
     arguments.scale = (scale ?? 1 / Float(CUDAMLAKernel.keyWidth).squareRoot()) * 1.442_695_04
     arguments.isCausal = isCausal
 
-    let kernel = CUDAMLAKernel(cache.format == .bfloat16 ? .bfloat16 : .float16)
-    let source = kernel.source(waitLimitNanoseconds: device.waitLimitNanoseconds)
     let map = try TensorMap(cache.mapLayout, at: cache.address, driver: device.library.context.device.driver)
+    try launch(
+        CUDAMLAKernel(cache.format == .bfloat16 ? .bfloat16 : .float16), arguments, map: map,
+        tiles: tiles * cache.keyHeadCount, parts: parts, on: device)
+}
+
+/// Puts the three kernels of a call into the device's stream.
+func launch(
+    _ kernel: CUDAMLAKernel, _ arguments: CUDAMLAArguments, map: TensorMap, tiles: Int, parts: Int,
+    on device: MLADevice
+) throws(FathomError) {
+    let source = kernel.source(waitLimitNanoseconds: device.waitLimitNanoseconds)
+    let structure = KernelArgument.structure(arguments.bytes, alignment: 8)
     try device.library.kernel(CUDAMLAKernel.schedule, of: source).launch(
-        LaunchConfiguration(grid: Dimensions(1), block: Dimensions(32)),
-        [
-            .address(sequences.lengths), .int32(arguments.requests), .int32(Int32(parts)),
-            .address(arguments.parts), .address(arguments.pieceEnds),
-        ], on: device.stream)
+        LaunchConfiguration(grid: Dimensions(1), block: Dimensions(32)), [structure, .int32(Int32(parts))],
+        on: device.stream)
     try device.library.kernel(CUDAMLAKernel.attention, of: source).launch(
         LaunchConfiguration(
-            grid: Dimensions(tiles * cache.keyHeadCount, parts), block: Dimensions(CUDAMLAKernel.threadCount),
+            grid: Dimensions(tiles, parts), block: Dimensions(CUDAMLAKernel.threadCount),
             dynamicSharedBytes: CUDAMLAKernel.sharedBytes, startsEarly: true),
-        [.tensorMap(map), .structure(arguments.bytes, alignment: 8)], on: device.stream)
+        [.tensorMap(map), structure], on: device.stream)
+    let rows = Int(arguments.tokens * arguments.heads)
     try device.library.kernel(CUDAMLAKernel.combine, of: source).launch(
         LaunchConfiguration(
-            grid: Dimensions((rows + 3) / 4, queries.requestCount), block: Dimensions(128), startsEarly: true),
-        [.structure(arguments.bytes, alignment: 8)], on: device.stream)
+            grid: Dimensions((rows + 3) / 4, Int(arguments.requests)), block: Dimensions(128), startsEarly: true),
+        [structure], on: device.stream)
+}
+
+extension CUDAMLAArguments {
+    /// Gives a call room for its cut and its pieces: a request has one more for each part that it is cut by.
+    mutating func placeScratch(requests: Int, rows: Int, parts: Int, _ device: MLADevice) throws(FathomError) {
+        let pieces = requests + parts
+        // Parts are 32 bytes each and lie at a multiple of that.
+        let endsAt = parts * 32
+        let sumsAt = (endsAt + (requests + 1) * 4 + 255) / 256 * 256
+        let outAt = (sumsAt + pieces * rows * 4 + 255) / 256 * 256
+        let scratch = try device.scratch(byteCount: outAt + pieces * rows * CUDAMLAKernel.valueWidth * 4)
+        self.parts = scratch
+        pieceEnds = scratch + UInt64(endsAt)
+        pieceLogSums = scratch + UInt64(sumsAt)
+        pieceOut = scratch + UInt64(outAt)
+    }
 }
 
 extension DevicePagedCache {
@@ -104,15 +117,7 @@ package enum DeviceDecodeRule {
     ) throws(FathomError) {
         try check(queries, "queries", width: CUDAMLAKernel.keyWidth)
         try check(out, "out", width: CUDAMLAKernel.valueWidth)
-        guard
-            (out.requestCount, out.tokenCount, out.headCount)
-                == (queries.requestCount, queries.tokenCount, queries.headCount)
-        else {
-            throw FathomError(
-                .usage,
-                "out is [\(out.requestCount), \(out.tokenCount), \(out.headCount)]; legal is what the queries are, "
-                    + "[\(queries.requestCount), \(queries.tokenCount), \(queries.headCount)]")
-        }
+        try checkSameRows(out, queries)
         guard cache.keyHeadCount > 0, queries.headCount % cache.keyHeadCount == 0 else {
             throw FathomError(
                 .usage,
@@ -137,7 +142,23 @@ package enum DeviceDecodeRule {
         }
     }
 
-    private static func check(
+    /// Results have a row for each query.
+    static func checkSameRows(
+        _ out: DeviceDecodeTensor, _ queries: DeviceDecodeTensor
+    ) throws(FathomError) {
+        guard
+            (out.requestCount, out.tokenCount, out.headCount)
+                == (queries.requestCount, queries.tokenCount, queries.headCount)
+        else {
+            throw FathomError(
+                .usage,
+                "out is [\(out.requestCount), \(out.tokenCount), \(out.headCount)]; legal is what the queries are, "
+                    + "[\(queries.requestCount), \(queries.tokenCount), \(queries.headCount)]")
+        }
+    }
+
+    /// A tensor by itself.
+    static func check(
         _ tensor: DeviceDecodeTensor, _ name: String, width: Int
     ) throws(FathomError) {
         guard tensor.width == width else {

@@ -9,6 +9,9 @@
 // the tensor core. A third warpgroup's first warp copies pages, in boxes of 64 x 64 with a barrier each, so that a
 // product begins when a ninth of a page is there. Source: FlashMLA's "seesaw" schedule (reference notes).
 //
+// With index lists (kSparse) the keys are packed FP8 rows, which the third warpgroup unpacks into the same boxes; a query
+// token is a request of its own then.
+//
 // Weights of page 0 of a pair go where the rotated part of its keys was, those of page 1 likewise: the scores are made
 // by then.
 #include "hopper.cuh"
@@ -21,6 +24,33 @@ namespace {
 
 constexpr float kInfinity = __builtin_bit_cast(float, 0x7F800000u);
 constexpr float kLog2 = 0.693147180559945309f;
+
+/// Keys of a request.
+FATHOM_INLINE i32 lengthOf(const Arguments& a, i32 request) {
+    if constexpr (kSparse) {
+        return a.listLengths == nullptr ? a.listCount
+                                        : listLength(__ldg(a.listLengths + request / a.listTokens), a.listCount);
+    } else {
+        return __ldg(a.lengths + request);
+    }
+}
+
+/// Where the log-sum of a row goes: [requests, heads, tokens].
+FATHOM_INLINE i64 placeOfLogSum(const Arguments& a, i32 request, i32 token, i32 head) {
+    if constexpr (kSparse) {
+        return (i64(request / a.listTokens) * a.heads + head) * a.listTokens + request % a.listTokens;
+    } else {
+        return (i64(request) * a.heads + head) * a.tokens + token;
+    }
+}
+
+/// What the sink of a head leaves of its result; the log-sum in units of log2.
+FATHOM_INLINE float sinkFactor(const Arguments& a, i32 head, float logSum) {
+    if constexpr (kSparse) {
+        if (a.sinks != nullptr) return 1 / (1 + exp2f(__ldg(a.sinks + head) * (1 / kLog2) - logSum));
+    }
+    return 1;
+}
 
 /// One stretch of a part: pages of one request.
 struct Stretch {
@@ -44,7 +74,7 @@ struct Walk {
     FATHOM_INLINE bool next(Stretch& s) {
         if (request > part.lastRequest) return false;
         s.request = request;
-        s.length = a.lengths[request];
+        s.length = lengthOf(a, request);
         s.firstPage = request == part.firstRequest ? part.firstPage : 0;
         s.endPage = request == part.lastRequest ? part.endPage : pagesOf(s.length);
         s.piece = a.pieceEnds[request] + (request == part.firstRequest ? part.firstPiece : 0);
@@ -79,7 +109,7 @@ struct Tile {
 enum : u32 { kMaximaReady = 1, kSecondReady = 2, kFirstReady = 3, kBoth = 4, kOwn = 5 };
 constexpr u32 kBothThreads = kConsumers * kWarpgroupSize;
 
-/// The copier: one thread.
+/// The copier without index lists: one thread.
 FATHOM_INLINE void copyKeys(const Arguments& a, const TensorMap* map, u32 base) {
     const Tile tile(a);
     const u64 policy = policyEvictFirst();
@@ -108,6 +138,83 @@ FATHOM_INLINE void copyKeys(const Arguments& a, const TensorMap* map, u32 base) 
             if (buffer == 0) ++firstRounds;
             else ++secondRounds;
             page = following;
+        }
+    }
+}
+
+/// Sixteen E4M3 codes times their scale, as two-byte numbers.
+FATHOM_INLINE void unpackCodes(const uint4& codes, float scale, u32 (&out)[8]) {
+    const u32 words[4] = {codes.x, codes.y, codes.z, codes.w};
+#pragma unroll
+    for (u32 i = 0; i < 8; ++i) {
+        const u32 halves = unpackE4M3(u16(words[i / 2] >> (i % 2 * 16)));
+        out[i] = packPair(float16Low(halves) * scale, float16High(halves) * scale);
+    }
+}
+
+/// The copier with index lists: a warpgroup that reads packed rows, eight threads each, and writes them as boxes. Rows
+/// that are not there are zeros, and marked as holes.
+FATHOM_INLINE void unpackKeys(const Arguments& a, u32 base) {
+    const u32 thread = threadIdx.x % kWarpgroupSize;
+    const u32 lane = thread % kWarpSize;
+    const u32 column = thread % 8;
+    u32 firstRounds = 0;
+    u32 secondRounds = 0;
+    Walk walk(a, blockIdx.y);
+    Stretch s;
+    while (walk.next(s)) {
+        const i32* list = a.lists + i64(s.request) * a.listCount;
+        for (i32 index = s.firstPage; index < s.endPage; ++index) {
+            const u32 buffer = u32(index - s.firstPage) & 1;
+            const u32 parity = ((buffer == 0 ? firstRounds : secondRounds) & 1) ^ 1;
+            barrierWait(base + emptyBarrier(buffer, 0), parity);
+            barrierWait(base + emptyBarrier(buffer, 1), parity);
+#pragma unroll 1
+            for (u32 pass = 0; pass < 4; ++pass) {
+                const u32 row = pass * 16 + thread / 8;
+                const i32 place = index * i32(kPage) + i32(row);
+                const i32 key = place < s.length ? __ldg(list + place) : -1;
+                const bool isThere = key >= 0 && key < a.poolRows;
+                const u8* source = a.pool;
+                if (isThere) {
+                    source += i64(key / a.poolPageSize) * a.poolPageStride
+                        + i64(key % a.poolPageSize) * i64(kPackedRowBytes);
+                }
+                const uint4 nothing = make_uint4(0, 0, 0, 0);
+                uint4 codes[4];
+#pragma unroll
+                for (u32 i = 0; i < 4; ++i) {
+                    codes[i] = isThere ? __ldg(reinterpret_cast<const uint4*>(source) + i * 8 + column) : nothing;
+                }
+                const float4 four =
+                    isThere ? __ldg(reinterpret_cast<const float4*>(source + kPackedScales)) : make_float4(0, 0, 0, 0);
+                const float scales[4] = {four.x, four.y, four.z, four.w};
+                const uint4 rotated =
+                    isThere ? __ldg(reinterpret_cast<const uint4*>(source + kPackedRotated) + column) : nothing;
+#pragma unroll
+                for (u32 i = 0; i < 4; ++i) {
+                    u32 numbers[8];
+                    unpackCodes(codes[i], scales[i], numbers);
+                    const u32 part = i * 8 + column;
+                    const u32 box = base + keyBox(buffer, boxOfCodes(part));
+                    const u32 chunk = chunkOfCodes(part);
+                    storeShared(
+                        box + swizzledChunk<128>(row, chunk), numbers[0], numbers[1], numbers[2], numbers[3]);
+                    storeShared(
+                        box + swizzledChunk<128>(row, chunk + 1), numbers[4], numbers[5], numbers[6], numbers[7]);
+                }
+                storeShared(
+                    base + keyBox(buffer, kBoxes - 1) + swizzledChunk<128>(row, column), rotated.x, rotated.y,
+                    rotated.z, rotated.w);
+                if (column == 0) {
+                    storeShared(base + kOffsetHoles + (buffer * kPage + row) * 4, isThere ? 0.0f : -1e33f);
+                }
+            }
+            fenceSharedForAsync();
+            __syncwarp();
+            if (lane < kBoxes) barrierArrive(base + fullBarrier(buffer, lane));
+            if (buffer == 0) ++firstRounds;
+            else ++secondRounds;
         }
     }
 }
@@ -211,12 +318,19 @@ FATHOM_INLINE void release(u32 base, u32 buffer, u32 part, u32 lane) {
 
 /// Scores in units of log2, those of keys that a row does not see far below any maximum.
 FATHOM_INLINE void maskScores(
-    float (&scores)[32], float scale, i32 firstKey, const i32 (&visible)[2], bool mayHide, u32 thread) {
+    float (&scores)[32], float scale, i32 firstKey, const i32 (&visible)[2], bool mayHide, u32 base, u32 buffer,
+    u32 thread) {
 #pragma unroll
     for (u32 i = 0; i < 32; ++i) {
         const float score = scores[i] * scale;
-        const bool isHidden = mayHide && firstKey + i32(accumulatorColumn(thread, i)) >= visible[i / 2 % 2];
-        scores[i] = isHidden ? -1e33f : score;
+        if constexpr (kSparse) {
+            // Keys of holes are zeros, so the score is a number.
+            const u32 hole = base + kOffsetHoles + (buffer * kPage + accumulatorColumn(thread, i)) * 4;
+            scores[i] = score + loadShared(hole);
+        } else {
+            const bool isHidden = mayHide && firstKey + i32(accumulatorColumn(thread, i)) >= visible[i / 2 % 2];
+            scores[i] = isHidden ? -1e33f : score;
+        }
     }
 }
 
@@ -292,7 +406,7 @@ FATHOM_INLINE void firstOfPair(
     startScores(scores, base, 0, firstParity);
     warpgroupWait<0>();
     holdRegisters(scores);
-    maskScores(scores, scale, firstKey, visible, mayHide, thread);
+    maskScores(scores, scale, firstKey, visible, mayHide, base, 0, thread);
     const float before[2] = {sums.maximum[0], sums.maximum[1]};
     raiseMaximum(sums.maximum, scores);
     if (lane % 4 == 0) {
@@ -306,7 +420,7 @@ FATHOM_INLINE void firstOfPair(
     sums.sum[1] *= fall[1];
     makeWeights(scores, sums.maximum, sums.sum);
     scaleOut(sums.out, fall);
-    if (firstKey + i32(kPage) > length) clearTail(base, 0, 0, u32(length - firstKey), firstParity, thread);
+    if (!kSparse && firstKey + i32(kPage) > length) clearTail(base, 0, 0, u32(length - firstKey), firstParity, thread);
     u32 packed[16];
     const float one[2] = {1, 1};
     packWeights(packed, scores, one);
@@ -335,7 +449,7 @@ FATHOM_INLINE void firstOfPair(
     if (!hasSecond) return;
     scaleOut(sums.out, second);
     const i32 secondKey = firstKey + i32(kPage);
-    if (secondKey + i32(kPage) > length) clearTail(base, 1, 0, u32(length - secondKey), secondParity, thread);
+    if (!kSparse && secondKey + i32(kPage) > length) clearTail(base, 1, 0, u32(length - secondKey), secondParity, thread);
     else awaitValues(base, 1, 0, secondParity);
     holdRegisters(sums.out);
     multiplyOthers(sums.out, base, 1, 0);
@@ -355,7 +469,7 @@ FATHOM_INLINE void secondOfPair(
         startScores(scores, base, 1, secondParity);
         warpgroupWait<0>();
         holdRegisters(scores);
-        maskScores(scores, scale, secondKey, visible, mayHide, thread);
+        maskScores(scores, scale, secondKey, visible, mayHide, base, 1, thread);
     }
     namedSync(kMaximaReady, kBothThreads);
     const float before[2] = {sums.maximum[0], sums.maximum[1]};
@@ -381,14 +495,14 @@ FATHOM_INLINE void secondOfPair(
         namedArrive(kSecondReady, kBothThreads);
         release(base, 1, 0, lane);
         scaleOut(sums.out, fall);
-        if (secondKey + i32(kPage) > length) clearTail(base, 1, 1, u32(length - secondKey), secondParity, thread);
+        if (!kSparse && secondKey + i32(kPage) > length) clearTail(base, 1, 1, u32(length - secondKey), secondParity, thread);
         holdRegisters(sums.out);
         multiplyOwn(sums.out, packed, base, 1, 1);
     } else {
         scaleOut(sums.out, fall);
     }
     namedSync(kFirstReady, kBothThreads);
-    if (firstKey + i32(kPage) > length) clearTail(base, 0, 1, u32(length - firstKey), firstParity, thread);
+    if (!kSparse && firstKey + i32(kPage) > length) clearTail(base, 0, 1, u32(length - firstKey), firstParity, thread);
     else awaitValues(base, 0, 1, firstParity);
     holdRegisters(sums.out);
     multiplyOthers(sums.out, base, 0, 1);
@@ -424,8 +538,8 @@ FATHOM_INLINE void finish(
         if (i32(row) >= tile.rowCount) continue;
         const i32 token = tile.token(i32(row));
         const i32 head = tile.head(i32(row));
-        const float factor = sum > 0 ? 1 / sum : 0;
         const float logSum = sum > 0 ? sums.maximum[side] + log2f(sum) : -kInfinity;
+        const float factor = sum > 0 ? (s.isWhole ? sinkFactor(a, head, logSum) : 1) / sum : 0;
         const u32 firstColumn = half * (kValueWidth / 2);
         if (s.isWhole) {
             u16* target = a.out + s.request * a.outRequestStride + token * a.outTokenStride + head * a.outHeadStride
@@ -437,7 +551,7 @@ FATHOM_INLINE void finish(
                     packPair(sums.out[j] * factor, sums.out[j + 1] * factor);
             }
             if (half == 0 && lane % 4 == 0) {
-                a.logSums[(i64(s.request) * a.heads + head) * a.tokens + token] =
+                a.logSums[placeOfLogSum(a, s.request, token, head)] =
                     sum > 0 ? logSum * kLog2 : kInfinity;
             }
         } else {
@@ -510,7 +624,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     if (warp == 8 && electOne()) {
         prefetchTensorMap(&map);
         for (u32 buffer = 0; buffer < 2; ++buffer) {
-            for (u32 box = 0; box < kBoxes; ++box) barrierInit(base + fullBarrier(buffer, box), 1);
+            // A copy, or each warp that unpacks.
+            for (u32 box = 0; box < kBoxes; ++box) barrierInit(base + fullBarrier(buffer, box), kSparse ? 4 : 1);
             for (u32 part = 0; part < 2; ++part) {
                 barrierInit(base + emptyBarrier(buffer, part), releasesOfPart(buffer, part));
             }
@@ -520,21 +635,31 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     __syncthreads();
     waitForPrerequisites();
     if (warp >= 8) {
-        decreaseRegisters<40>();
-        if (warp == 8 && electOne()) copyKeys(a, &map, base);
+        if constexpr (kSparse) {
+            decreaseRegisters<72>();
+            unpackKeys(a, base);
+        } else {
+            decreaseRegisters<40>();
+            if (warp == 8 && electOne()) copyKeys(a, &map, base);
+        }
         __syncwarp();
     } else {
-        increaseRegisters<232>();
+        increaseRegisters<(kSparse ? 216 : 232)>();
         if (warp < 4) consume<0>(a, base);
         else consume<1>(a, base);
     }
     launchDependents();
 }
 
-/// Cuts the requests among parts; one block of one warp. `parts` [count], `pieceEnds` [requests + 1].
-extern "C" __global__ void fathom_mla_schedule(
-    const i32* lengths, i32 requests, i32 count, Part* parts, i32* pieceEnds) {
-    if (threadIdx.x == 0) cutRequests(lengths, requests, count, parts, pieceEnds);
+/// Cuts the requests among `count` parts; one block of one warp.
+extern "C" __global__ void fathom_mla_schedule(const __grid_constant__ Arguments a, i32 count) {
+    struct Lengths {
+        const Arguments& a;
+        FATHOM_INLINE i32 operator[](i32 request) const { return lengthOf(a, request); }
+    };
+    if (threadIdx.x == 0) {
+        cutRequests(Lengths{a}, a.requests, count, const_cast<Part*>(a.parts), const_cast<i32*>(a.pieceEnds));
+    }
     launchDependents();
 }
 
@@ -575,7 +700,8 @@ extern "C" __global__ void __launch_bounds__(128)
             sums[4 * i + 3] += weight * value.w;
         }
     }
-    const float factor = isEmpty ? 0 : 1 / total;
+    const float logSum = largest + log2f(total);
+    const float factor = isEmpty ? 0 : sinkFactor(a, head, logSum) / total;
     u16* target = a.out + request * a.outRequestStride + token * a.outTokenStride + head * a.outHeadStride;
 #pragma unroll
     for (u32 i = 0; i < 4; ++i) {
@@ -585,7 +711,6 @@ extern "C" __global__ void __launch_bounds__(128)
         *reinterpret_cast<uint2*>(target + (i * kWarpSize + lane) * 4) = packed;
     }
     if (lane == 0) {
-        a.logSums[(i64(request) * a.heads + head) * a.tokens + token] =
-            isEmpty ? kInfinity : (largest + log2f(total)) * kLog2;
+        a.logSums[placeOfLogSum(a, request, token, head)] = isEmpty ? kInfinity : logSum * kLog2;
     }
 }

@@ -29,7 +29,9 @@ constexpr u32 kOffsetQueries = 0;
 constexpr u32 kOffsetKeys = kBoxes * kBoxBytes;
 constexpr u32 kOffsetMaxima = kOffsetKeys + 2 * kBoxes * kBoxBytes;
 constexpr u32 kOffsetSums = kOffsetMaxima + 2 * kTileRows * 4;
-constexpr u32 kOffsetFull = kOffsetSums + 2 * kTileRows * 4;
+/// With index lists, for both pages of keys: 0 for a key that is there, far below any score for one that is not.
+constexpr u32 kOffsetHoles = kOffsetSums + 2 * kTileRows * 4;
+constexpr u32 kOffsetFull = kOffsetHoles + 2 * kPage * 4;
 constexpr u32 kOffsetEmpty = kOffsetFull + 2 * kBoxes * 8;
 constexpr u32 kSharedBytes = kOffsetEmpty + 2 * 2 * 8;
 static_assert(kSharedBytes <= kSharedMemoryLimit, "shared memory");
@@ -92,7 +94,33 @@ struct Arguments {
     /// softmax scale times log2 e.
     float scale;
     i32 isCausal;
+
+    // With index lists a request is a query token: tokens is 1, and these say where its keys are.
+
+    /// Rows of 656 bytes in pages: 512 codes, 4 scales, 64 rotated numbers.
+    const u8* pool;
+    /// Bytes from a page to the next.
+    i64 poolPageStride;
+    /// [requests, listCount]; an index names row index % poolPageSize of page index / poolPageSize, others are holes.
+    const i32* lists;
+    /// [requests / listTokens], or nothing for whole lists.
+    const i32* listLengths;
+    /// [heads] in natural units, or nothing.
+    const float* sinks;
+    i32 listCount, listTokens, poolPageSize, poolRows;
 };
+
+/// Entries of a list that are read.
+FATHOM_CONSTEXPR i32 listLength(i32 length, i32 count) { return length < 0 ? 0 : length < count ? length : count; }
+
+/// Bytes of a packed row, and where its parts begin.
+constexpr u32 kPackedRowBytes = 656;
+constexpr u32 kPackedScales = 512;
+constexpr u32 kPackedRotated = 528;
+
+/// The box and the first of two 16-byte columns of it where the 16 codes of part `part` (0...31) of a row go.
+FATHOM_CONSTEXPR u32 boxOfCodes(u32 part) { return part / 4; }
+FATHOM_CONSTEXPR u32 chunkOfCodes(u32 part) { return part % 4 * 2; }
 
 /// Costs of a request beyond its pages, in pages.
 constexpr i32 kFixedPages = 5;

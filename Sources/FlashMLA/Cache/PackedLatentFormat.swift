@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 
-/// The FP8 layouts of a latent cache, byte for byte those of FlashMLA.
+internal import Kernels
+
+/// The FP8 and FP4 layouts of a latent cache, byte for byte those of FlashMLA.
 ///
-/// A row is the latent in E4M3 with one scale for each group of columns and, in the first two, the rotated part of the
-/// key as bfloat16. A column of the latent is code · scale in single precision, rounded to the nearest bfloat16, which
-/// changes nothing where the scale is a power of two; any other scale that a V3.2 row holds is honoured as it is. A
-/// NaN code or scale makes a NaN.
+/// A row is the latent in E4M3 or E2M1 with one scale for each group of columns and, in the first two, the rotated
+/// part of the key as bfloat16. A column of the latent is code · scale in single precision, rounded to the nearest
+/// bfloat16, which changes nothing where the scale is a power of two; any other scale that a V3.2 row holds is
+/// honoured as it is. A NaN code or scale makes a NaN.
 public enum PackedLatentFormat: String, Sendable, CaseIterable {
     /// DeepSeek-V3.2: for each token 656 bytes: 512 codes, 4 float32 scales (one for 128 columns), 64 bfloat16.
     case v32
@@ -14,6 +16,9 @@ public enum PackedLatentFormat: String, Sendable, CaseIterable {
     case model1
     /// V4.1: for each token 528 bytes: 512 codes, which include the rotated part, and 16 UE8M0 scales (one for 32).
     case v41
+    /// V4.1's second pool: for each token 288 bytes: 512 FP4 E2M1 codes, two a byte with the even column in the lower
+    /// half, which include the rotated part, and 32 E4M3 scales (one for 16).
+    case v41fp4
 
     /// Columns of a row: the width of the keys.
     public var rowWidth: Int { latentWidth + ropeWidth }
@@ -22,19 +27,28 @@ public enum PackedLatentFormat: String, Sendable, CaseIterable {
     /// Columns that are stored as codes; they come first.
     public var latentWidth: Int { self == .model1 ? 448 : 512 }
     /// Columns that are stored as bfloat16.
-    public var ropeWidth: Int { self == .v41 ? 0 : 64 }
+    public var ropeWidth: Int { self == .v32 || self == .model1 ? 64 : 0 }
     /// Columns that share a scale.
     public var groupWidth: Int {
         switch self {
         case .v32: 128
         case .model1: 64
         case .v41: 32
+        case .v41fp4: 16
         }
     }
     /// Scales of a row.
     public var groupCount: Int { latentWidth / groupWidth }
-    /// Whether scales are stored as UE8M0 instead of float32.
-    public var hasExponentScales: Bool { self != .v32 }
+    /// Bytes of a row's codes.
+    var codeByteCount: Int { self == .v41fp4 ? latentWidth / 2 : latentWidth }
+    /// The kinds of codes and scales.
+    var coding: PackedLatentCoding {
+        switch self {
+        case .v32: .float8
+        case .model1, .v41: .float8WithExponents
+        case .v41fp4: .float4
+        }
+    }
 
     /// Bytes of a token, without the padding of a page.
     public var tokenByteCount: Int {
@@ -42,6 +56,7 @@ public enum PackedLatentFormat: String, Sendable, CaseIterable {
         case .v32: 656
         case .model1: 584
         case .v41: 528
+        case .v41fp4: 288
         }
     }
 
@@ -56,11 +71,11 @@ public enum PackedLatentFormat: String, Sendable, CaseIterable {
 
     /// Bytes from the start of a page to the scales of its token `offset`.
     func scaleOffset(_ offset: Int, pageSize: Int) -> Int {
-        self == .model1 ? pageSize * 576 + offset * 8 : codeOffset(offset) + latentWidth
+        self == .model1 ? pageSize * 576 + offset * 8 : codeOffset(offset) + codeByteCount
     }
 
     /// Bytes from the start of a page to the bfloat16 numbers of its token `offset`.
     func ropeOffset(_ offset: Int) -> Int {
-        codeOffset(offset) + latentWidth + (self == .v32 ? 4 * groupCount : 0)
+        codeOffset(offset) + codeByteCount + (self == .v32 ? 4 * groupCount : 0)
     }
 }

@@ -9,7 +9,8 @@ extension PackedLatentPages {
     /// Packs rows into slots, the later row where two have one slot; nothing else is written.
     ///
     /// For each group, scale = 2^⌈log₂ max(|x|ₘₐₓ / 448, 10⁻⁴)⌉ and code = e4m3(x / scale), to nearest, ties to even.
-    /// Columns that are stored as bfloat16 are rounded to it.
+    /// With FP4 codes, scale = e4m3(|x|ₘₐₓ / 6) from 2⁻⁹ to 448 and code = e2m1(x / scale), to nearest, ties towards
+    /// zero, saturating. Columns that are stored as bfloat16 are rounded to it.
     ///
     /// - Parameter rows: [slots, rowWidth], dense.
     /// - Throws: `usage` for a slot outside of the cache or the wrong number of numbers, `badData` for one that is not
@@ -59,8 +60,8 @@ extension PackedLatentPages {
         let row = row(slot)
         // SAFETY: the parts lie in the row's page and have the format's extents.
         var arguments = PackedLatentArguments(
-            codes: row.codes, scales: row.scales, hasExponentScales: format.hasExponentScales,
-            groupCount: format.groupCount, groupWidth: format.groupWidth, plain: row.rope,
+            codes: row.codes, scales: row.scales, coding: format.coding, groupCount: format.groupCount,
+            groupWidth: format.groupWidth, plain: row.rope,
             plainCount: format.ropeWidth, out: out)
         kernels.decodePackedLatent(&arguments)
     }
@@ -70,13 +71,17 @@ extension PackedLatentPages {
         for group in 0..<format.groupCount {
             let columns = group * format.groupWidth..<(group + 1) * format.groupWidth
             let peak = columns.reduce(Float(0)) { max($0, abs(value($1))) }
+            if format.coding == .float4 {
+                packFloat4(row, group, columns, peak: peak, value)
+                continue
+            }
             let code = UE8M0(roundingUp: max(peak / 448, 1e-4))
             let scale = Float(code)
             for column in columns {
                 row.codes.storeBytes(
                     of: Float8E4M3(value(column) / scale).bitPattern, toByteOffset: column, as: UInt8.self)
             }
-            if format.hasExponentScales {
+            if format.coding == .float8WithExponents {
                 row.scales.storeBytes(of: code.bitPattern, toByteOffset: group, as: UInt8.self)
             } else {
                 row.scales.storeBytes(of: scale.bitPattern, toByteOffset: 4 * group, as: UInt32.self)
@@ -86,6 +91,20 @@ extension PackedLatentPages {
         for column in 0..<format.ropeWidth {
             let bits = BFloat16(value(format.latentWidth + column)).bitPattern
             row.rope.storeBytes(of: bits, toByteOffset: 2 * column, as: UInt16.self)
+        }
+    }
+
+    private func packFloat4(
+        _ row: (codes: UnsafeMutableRawPointer, scales: UnsafeMutableRawPointer, rope: UnsafeMutableRawPointer),
+        _ group: Int, _ columns: Range<Int>, peak: Float, _ value: (Int) -> Float
+    ) {
+        let code = Float8E4M3(min(max(peak / 6, 0x1p-9), 448))
+        let scale = Float(code)
+        row.scales.storeBytes(of: code.bitPattern, toByteOffset: group, as: UInt8.self)
+        for column in stride(from: columns.lowerBound, to: columns.upperBound, by: 2) {
+            let pair = Float4E2M1.pack(
+                even: Float4E2M1(value(column) / scale), odd: Float4E2M1(value(column + 1) / scale))
+            row.codes.storeBytes(of: pair, toByteOffset: column / 2, as: UInt8.self)
         }
     }
 

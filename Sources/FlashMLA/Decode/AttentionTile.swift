@@ -138,6 +138,7 @@ struct AttentionTile {
             position += run
             if let pages = cache.packed {
                 for row in 0..<run {
+                    ask(for: position - run + row + attentionBlockSize)
                     pages.decode(block * cache.pageSize + offset + row, to: target + row * shape.rowWidth, kernels)
                 }
                 continue
@@ -147,25 +148,41 @@ struct AttentionTile {
             if run == count, cache.scalarType == .float32 {
                 return (source.assumingMemoryBound(to: Float.self), cache.rowStride)
             }
-            decode(source, rowCount: run, to: target)
+            decode(source, rowCount: run, from: position - run, to: target)
         }
         // SAFETY: the scratch holds `count` decoded rows now.
         return (UnsafePointer(keys), shape.rowWidth)
     }
 
-    /// Decodes rows of one page.
-    private func decode(_ source: UnsafeRawPointer, rowCount: Int, to target: UnsafeMutablePointer<Float>) {
-        let isDense = cache.rowStride == shape.rowWidth
-        let count = isDense ? rowCount * shape.rowWidth : shape.rowWidth
-        for row in 0..<(isDense ? 1 : rowCount) {
+    /// Decodes rows of one page, the first of them at `position`.
+    private func decode(
+        _ source: UnsafeRawPointer, rowCount: Int, from position: Int, to target: UnsafeMutablePointer<Float>
+    ) {
+        for row in 0..<rowCount {
+            ask(for: position + row + attentionBlockSize)
             // SAFETY: the row lies in the page, the target in scratch.
             let from = source + row * cache.rowStride * cache.scalarType.byteCount
             let to = target + row * shape.rowWidth
             switch cache.scalarType {
-            case .bfloat16: kernels.decodeBFloat16(from, to, count, 1)
-            case .float16: kernels.decodeFloat16(from, to, count, 1)
-            default: to.update(from: from.assumingMemoryBound(to: Float.self), count: count)
+            case .bfloat16: kernels.decodeBFloat16(from, to, shape.rowWidth, 1)
+            case .float16: kernels.decodeFloat16(from, to, shape.rowWidth, 1)
+            default: to.update(from: from.assumingMemoryBound(to: Float.self), count: shape.rowWidth)
             }
+        }
+    }
+
+    /// Asks for the row of a later position, if there is one: where the next page lies only the table tells.
+    private func ask(for position: Int) {
+        guard position < sequence.extent.visible(rows.tokens.upperBound - 1) else { return }
+        let (entry, offset) = position.quotientAndRemainder(dividingBy: cache.pageSize)
+        let block = Int(sequence.blockTable[entry])
+        if let pages = cache.packed {
+            let row = pages.row(block * cache.pageSize + offset)
+            kernels.prefetchRows(row.codes, 1, pages.format.tokenByteCount, 0)
+        } else {
+            kernels.prefetchRows(
+                cache.row(block: block, offset: offset, keyHead: keyHead), 1,
+                shape.rowWidth * cache.scalarType.byteCount, 0)
         }
     }
 

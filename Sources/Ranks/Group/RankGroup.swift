@@ -40,6 +40,8 @@ public final class RankGroup: Sendable {
     private let spinLimit: Int
 
     public var rankCount: Int { topology.rankCount }
+    /// Whether every rank's part of a region is mapped at every other.
+    public var sharesMemory: Bool { link == nil }
 
     /// Joins; does not wait for others.
     ///
@@ -93,9 +95,12 @@ public final class RankGroup: Sendable {
         }
     }
 
-    /// Ends the process of a rank that hangs, so that it cannot write to anybody's memory later. Does nothing to a rank
-    /// that is a thread of this process.
-    public func expel(_ rank: Int) { liveness.kill(rank) }
+    /// Sees to it that a rank that hangs cannot write to this rank's memory later: ends its process, or, where it
+    /// writes through a network, takes nothing from it any more. Does nothing to a rank that is a thread of this process.
+    public func expel(_ rank: Int) {
+        liveness.kill(rank)
+        link?.expel(rank)
+    }
 
     // MARK: Waiting
 

@@ -9,6 +9,8 @@ final class LoopbackNetwork: Sendable {
     private struct End {
         var memories: [SharedSegment] = []
         var changed: (@Sendable () -> Void)?
+        /// Ranks with which nothing is exchanged any more.
+        var expelled: Set<Int> = []
     }
 
     private let ends: Mutex<[End]>
@@ -27,11 +29,19 @@ final class LoopbackNetwork: Sendable {
         ends.withLock { $0[rank].changed = changed }
     }
 
-    /// Lets `write` have an address in a rank's memory, then tells the rank.
-    fileprivate func write(to rank: Int, memory: Int, at offset: Int, _ write: (UnsafeMutableRawPointer) -> Void) {
-        let (segment, changed) = ends.withLock { ($0[rank].memories[memory], $0[rank].changed) }
-        write(segment.baseAddress + offset)
-        changed?()
+    fileprivate func expel(_ other: Int, by rank: Int) { ends.withLock { _ = $0[rank].expelled.insert(other) } }
+
+    /// Lets `write` have an address in a rank's memory, then tells the rank; does nothing between ranks of which one has
+    /// expelled the other.
+    fileprivate func write(
+        from source: Int, to rank: Int, memory: Int, at offset: Int, _ write: (UnsafeMutableRawPointer) -> Void
+    ) {
+        let (end, isCut) = ends.withLock {
+            ($0[rank], $0[rank].expelled.contains(source) || $0[source].expelled.contains(rank))
+        }
+        guard !isCut else { return }
+        write(end.memories[memory].baseAddress + offset)
+        end.changed?()
     }
 }
 
@@ -60,18 +70,20 @@ final class LoopbackLink: NetworkLink {
 
     func put(_ bytes: UnsafeRawBufferPointer, to rank: Int, memory: Int, at offset: Int) {
         guard let source = bytes.baseAddress else { return }
-        network.write(to: rank, memory: memory, at: offset) { $0.copyMemory(from: source, byteCount: bytes.count) }
+        network.write(from: self.rank, to: rank, memory: memory, at: offset) {
+            $0.copyMemory(from: source, byteCount: bytes.count)
+        }
     }
 
     func set(_ value: UInt64, to rank: Int, memory: Int, at offset: Int) {
-        network.write(to: rank, memory: memory, at: offset) {
+        network.write(from: self.rank, to: rank, memory: memory, at: offset) {
             // SAFETY: an aligned word, used only atomically; an atomic has its value's layout.
             $0.assumingMemoryBound(to: Atomic<UInt64>.self).pointee.store(value, ordering: .releasing)
         }
     }
 
     func add(_ value: UInt64, to rank: Int, memory: Int, at offset: Int) {
-        network.write(to: rank, memory: memory, at: offset) {
+        network.write(from: self.rank, to: rank, memory: memory, at: offset) {
             // SAFETY: as above.
             _ = $0.assumingMemoryBound(to: Atomic<UInt64>.self).pointee
                 .wrappingAdd(value, ordering: .acquiringAndReleasing)
@@ -83,6 +95,8 @@ final class LoopbackLink: NetworkLink {
     }
 
     func loss(of rank: Int) -> String? { nil }
+
+    func expel(_ rank: Int) { network.expel(rank, by: self.rank) }
 
     func disconnect() {}
 }

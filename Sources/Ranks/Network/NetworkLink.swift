@@ -40,6 +40,9 @@ protocol NetworkLink: AnyObject, Sendable {
     /// Why nothing more can come from a rank, as the rest of a sentence; nil as far as the network knows.
     func loss(of rank: Int) -> String?
 
+    /// Sends nothing more to a rank, and takes nothing from it.
+    func expel(_ rank: Int)
+
     /// Waits until what was sent has arrived, at most a moment, and hangs up.
     func disconnect()
 }

@@ -50,6 +50,7 @@ final class UCXLink: NetworkLink, @unchecked Sendable {
         var worker: ucp_worker_h?
         var endpoints: [ucp_ep_h?] = []
         var losses: [String?] = []
+        var expelled: Set<Int> = []
         var hasTakenAll: [Bool] = []
         var memories: [SharedSegment] = []
         var isOpen = true
@@ -187,7 +188,9 @@ final class UCXLink: NetworkLink, @unchecked Sendable {
 
     private func take(_ header: Header, _ bytes: UnsafeRawBufferPointer) {
         let source = Int(header.source)
-        guard let kind = Kind(rawValue: header.kind), state.endpoints.indices.contains(source) else { return }
+        guard let kind = Kind(rawValue: header.kind), state.endpoints.indices.contains(source),
+            !state.expelled.contains(source)
+        else { return }
         switch kind {
         case .farewell: send(.farewellTaken, to: source, waits: false)
         case .farewellTaken: state.hasTakenAll[source] = true
@@ -348,6 +351,14 @@ final class UCXLink: NetworkLink, @unchecked Sendable {
         while ucp_worker_progress(state.worker) > 0 {}
         changed()
         return true
+    }
+
+    func expel(_ rank: Int) {
+        locked {
+            guard state.losses.indices.contains(rank) else { return }
+            state.expelled.insert(rank)
+            state.losses[rank] = state.losses[rank] ?? "was expelled"
+        }
     }
 
     func loss(of rank: Int) -> String? { locked { state.losses.indices.contains(rank) ? state.losses[rank] : nil } }

@@ -76,12 +76,13 @@ final class Socket: Sendable {
             reason = systemErrorText()
             return nil
         }
-        guard let found else {
-            throw FathomError(
-                .unavailable,
-                "cannot listen on port \(place.port): \(reason); FATHOM_RENDEZVOUS=HOST:PORT chooses another")
-        }
+        guard let found else { throw cannotListen(port: place.port, reason) }
         return found
+    }
+
+    private static func cannotListen(port: Int, _ reason: String) -> FathomError {
+        FathomError(
+            .unavailable, "cannot listen on port \(port): \(reason); FATHOM_RENDEZVOUS=HOST:PORT chooses another")
     }
 
     #if canImport(Glibc)
@@ -93,13 +94,18 @@ final class Socket: Sendable {
     #endif
 
     /// Listens, with room for `backlog` connections that nobody has accepted yet.
+    ///
+    /// - Throws: `unavailable` if another socket that was bound to the place at the same time listens there already.
     func listen(backlog: Int) throws(FathomError) {
         #if canImport(Glibc)
         let status = Glibc.listen(descriptor, Int32(backlog))
         #else
         let status = Musl.listen(descriptor, Int32(backlog))
         #endif
-        guard status == 0 else { throw FathomError(.unavailable, "cannot listen: \(systemErrorText())") }
+        if status != 0 {
+            let reason = systemErrorText()
+            throw Self.cannotListen(port: port, reason)
+        }
     }
 
     /// The port that the system chose for a socket bound to port 0.

@@ -32,7 +32,10 @@ struct PackTests {
             for order in MatrixOperand.Order.allCases {
                 let source = TestOperand(format, rows: rows, columns: count, order: order, seed: UInt64(rows))
                 let values = source.operand.referenceMatrix()
-                for (interleaves, blockColumns) in [(false, 0), (false, 40), (true, 0), (true, 32), (true, 24)] {
+                for (interleaves, blockColumns, unit) in [
+                    (false, 0, 1), (false, 40, 1), (true, 0, 1), (true, 32, 1), (true, 24, 1), (false, 40, 4),
+                    (false, 0, 8), (true, 32, 8), (true, 24, 4),
+                ] {
                     let blocks = blockColumns > 0 ? (count + blockColumns + 7) / blockColumns + 1 : 1
                     var random = RandomNumbers(seed: 9)
                     let scales = GuardedBuffer(random.normals(rows * blocks))
@@ -40,19 +43,25 @@ struct PackTests {
                     let first = blockColumns == 40 ? 8 : 0
                     let padded = (count + 31) / 32 * 32
                     let stride = padded + 5
-                    let out = GuardedBuffer(poisoned: (rows - 1) * stride + padded)
+                    let room = (rows + unit - 1) / unit * unit
+                    let out = GuardedBuffer(poisoned: (room - unit) * stride + unit * padded)
                     var arguments = PackArguments(
                         source: source.operand.baseAddress, stride: source.operand.stride * format.bitCount / 8,
                         rowsAreContiguous: order == .mnMajor, firstNibble: 0, rowCount: rows, count: count,
                         scales: blockColumns > 0 ? UnsafePointer(scales.start) : nil, scaleStride: blocks,
                         blockColumns: blockColumns > 0 ? blockColumns : 1 << 40, firstColumn: first, isRaw: false,
-                        interleaves: interleaves, out: out.start, outStride: stride)
+                        interleaves: interleaves, out: out.start, outStride: stride, unitRows: unit)
                     kernel(format, level.kernels)(&arguments)
-                    for row in 0..<rows {
-                        for k in 0..<stride where row * stride + k < out.count {
-                            let found = out.start[row * stride + (interleaves && k < padded ? place(k) : k)]
+                    for row in 0..<room {
+                        for k in 0..<(unit == 1 ? stride : padded) where row * stride + k < out.count {
+                            let index = interleaves && k < padded ? place(k) : k
+                            let found =
+                                unit == 1
+                                ? out.start[row * stride + index]
+                                : out.start[
+                                    row / unit * unit * stride + index / 8 * 8 * unit + row % unit * 8 + index % 8]
                             let expected: Float
-                            if k >= padded {
+                            if k >= padded || row >= rows {
                                 expected = GuardedBuffer<Float>.poison
                             } else if k >= count {
                                 expected = 0

@@ -23,15 +23,18 @@ struct ExpertParallelTests {
     /// Runs `body` on rank 0 of a group of threads whose other ranks work for it.
     private static func withRanks<Result: Sendable>(
         _ count: Int, folder: String, leaving: [Int: UInt64] = [:], balance: ExpertBalancer.Terms = .init(),
+        ownCaches: Bool = false,
         _ body: @escaping @Sendable (ExpertParallelExecutor) throws(FathomError) -> Result
     ) throws -> Result {
         let results = try RankGroup.threads(Topology(rankCount: count)) { (group) throws(FathomError) -> Result? in
             if group.rank == 0 {
                 return try body(
                     ExpertParallelExecutor(
-                        group: group, folder: folder, options: options(), balance: balance, logger: logger))
+                        group: group, folder: folder, options: options(), balance: balance, ownCaches: ownCaches,
+                        logger: logger))
             }
-            let worker = try ExpertParallelWorker(group: group, folder: folder, options: options(), logger: logger)
+            let worker = try ExpertParallelWorker(
+                group: group, folder: folder, options: options(), ownCaches: ownCaches, logger: logger)
             try worker.run(leavingInStep: leaving[group.rank])
             return nil
         }
@@ -72,6 +75,80 @@ struct ExpertParallelTests {
             }
             for (step, pair) in zip(expected, found).enumerated() { #expect(pair.0 == pair.1, "step \(step)") }
             #expect(found.count == expected.count)
+        }
+    }
+
+    @Test("Gives them where each rank has a cache of its own", arguments: [2, 3, 5, 8])
+    func ownCaches(ranks: Int) throws {
+        for model in [SmallModel.families[0], .fp8] {
+            try model.withFolder { folder in
+                let expected = try Self.bits(
+                    DeepSeekExecutor(folder: folder, options: Self.options(), logger: Self.logger))
+                let found = try Self.withRanks(ranks, folder: folder, ownCaches: true) {
+                    (executor) throws(FathomError) in
+                    try Self.bits(executor)
+                }
+                #expect(found == expected)
+            }
+        }
+    }
+
+    @Test("What a lost rank held is computed again", arguments: [1, 2, 3], [2, 3, 4] as [UInt64])
+    func lostCache(rank: Int, step: UInt64) throws {
+        try SmallModel.families[0].withFolder { folder in
+            let expected = try Self.bits(
+                DeepSeekExecutor(folder: folder, options: Self.options(), logger: Self.logger))
+            let (found, members) = try Self.withRanks(4, folder: folder, leaving: [rank: step], ownCaches: true) {
+                (executor) throws(FathomError) in
+                let found = try Self.bits(executor)
+                return (found, executor.members)
+            }
+            #expect(found == expected)
+            #expect(members == [0, 1, 2, 3].filter { $0 != rank })
+        }
+    }
+
+    @Test("All ranks but the first may go with all that they held")
+    func aloneWithOwnCache() throws {
+        try SmallModel.families[0].withFolder { folder in
+            let expected = try Self.bits(
+                DeepSeekExecutor(folder: folder, options: Self.options(), logger: Self.logger))
+            let (found, members) = try Self.withRanks(
+                4, folder: folder, leaving: [1: 2, 2: 4, 3: 4], ownCaches: true
+            ) { (executor) throws(FathomError) in
+                let found = try Self.bits(executor)
+                return (found, executor.members)
+            }
+            #expect(found == expected && members == [0])
+        }
+    }
+
+    @Test("A rank with another checkpoint is refused by all, before any step")
+    func otherCheckpoint() throws {
+        try SmallModel.families[0].withFolder { folder in
+            try SmallModel.families[0].withFolder { other in
+                // A model of the same shape with other numbers.
+                try CheckpointEditor.edit(other) { tensors in
+                    for index in tensors.indices {
+                        tensors[index].bytes = tensors[index].bytes.map { $0 & 0x3F }
+                    }
+                }
+                #expect(try CheckpointFingerprint.of(folder: folder) == CheckpointFingerprint.of(folder: folder))
+                let messages = try RankGroup.threads(Topology(rankCount: 3)) { (group) throws(FathomError) -> String in
+                    do throws(FathomError) {
+                        let own = group.rank == 1 ? other : folder
+                        if group.rank == 0 {
+                            _ = try ExpertParallelExecutor(
+                                group: group, folder: own, options: Self.options(), logger: Self.logger)
+                        } else {
+                            _ = try ExpertParallelWorker(
+                                group: group, folder: own, options: Self.options(), logger: Self.logger)
+                        }
+                        return "none"
+                    } catch { return error.message }
+                }
+                #expect(messages.allSatisfy { $0.contains("same checkpoint") && $0.contains("rank 1") }, "\(messages)")
+            }
         }
     }
 

@@ -16,10 +16,10 @@ private let compiler: RuntimeCompiler? = {
 struct CUDAMLAKernelTests {
     @Test(
         "No spills, no stack, the register budget taken, the right instructions",
-        arguments: CUDAMLAKernel.Element.allCases)
-    func kernels(element: CUDAMLAKernel.Element) throws {
+        arguments: CUDAMLAKernel.Element.allCases, [false, true])
+    func kernels(element: CUDAMLAKernel.Element, isSparse: Bool) throws {
         let compiler = try #require(compiler)
-        let binary = try compiler.compile(CUDAMLAKernel(element).source())
+        let binary = try compiler.compile(CUDAMLAKernel(element, isSparse: isSparse).source())
         for name in [CUDAMLAKernel.attention, CUDAMLAKernel.schedule, CUDAMLAKernel.combine] {
             let report = try #require(binary.report(name))
             #expect(!report.usesLocalMemory, "\(name): \(report)")
@@ -33,7 +33,8 @@ struct CUDAMLAKernelTests {
         guard let disassembler = Disassembler.found else { return }
         let instructions = try #require(try disassembler.instructions(of: binary.cubin)[CUDAMLAKernel.attention])
         let opcodes = Set(instructions.map(\.opcode))
-        #expect(opcodes.isSuperset(of: ["HGMMA", "UTMALDG", "SYNCS", "USETMAXREG", "STSM"]))
+        #expect(opcodes.isSuperset(of: ["HGMMA", "SYNCS", "USETMAXREG", "STSM"]))
+        #expect(opcodes.contains("UTMALDG") == !isSparse)
         #expect(opcodes.isDisjoint(with: ["HMMA", "LDL", "STL"]))
         // Nine boxes of four products for both warpgroups' scores, four own and four shared weights for both halves.
         #expect(instructions.count { $0.opcode == "HGMMA" } == 2 * (9 * 4 + 4 + 4))

@@ -21,7 +21,7 @@ struct CUDAMLALayoutTests {
             row("bytes", kSharedBytes);
             for (u32 b = 0; b < kBoxes; ++b) row("box", kOffsetQueries + b * kBoxBytes, kBoxBytes);
             for (u32 p = 0; p < 2; ++p) for (u32 b = 0; b < kBoxes; ++b) row("box", keyBox(p, b), kBoxBytes);
-            row("small", kOffsetMaxima, 512); row("small", kOffsetSums, 512);
+            row("small", kOffsetMaxima, 512); row("small", kOffsetSums, 512); row("small", kOffsetHoles, 512);
             for (u32 p = 0; p < 2; ++p) for (u32 b = 0; b < kBoxes; ++b) row("small", fullBarrier(p, b), 8);
             for (u32 p = 0; p < 2; ++p) for (u32 q = 0; q < 2; ++q) row("small", emptyBarrier(p, q), 8);
             for (u32 p = 0; p < 2; ++p) for (u32 b = 0; b < kBoxes; ++b)
@@ -43,7 +43,8 @@ struct CUDAMLALayoutTests {
         let fields = [
             "queries", "queryRequestStride", "queryTokenStride", "queryHeadStride", "pageTable", "pageTableStride",
             "lengths", "parts", "pieceEnds", "out", "outRequestStride", "outTokenStride", "outHeadStride", "logSums",
-            "pieceOut", "pieceLogSums", "requests", "tokens", "heads", "keyHeads", "scale", "isCausal",
+            "pieceOut", "pieceLogSums", "requests", "tokens", "heads", "keyHeads", "scale", "isCausal", "pool",
+            "poolPageStride", "lists", "listLengths", "sinks", "listCount", "listTokens", "poolPageSize", "poolRows",
         ]
         let rows = try run(
             "row(\"size\", sizeof(Arguments), alignof(Arguments), sizeof(Part));"
@@ -53,7 +54,21 @@ struct CUDAMLALayoutTests {
         #expect(rows["offsets"]?.map { $0[0] } == CUDAMLAArguments.offsets)
         arguments.scale = 1.5
         arguments.isCausal = true
-        #expect(arguments.bytes.suffix(8) == [0, 0, 0xC0, 0x3F, 1, 0, 0, 0])
+        #expect(arguments.bytes[144..<152] == [0, 0, 0xC0, 0x3F, 1, 0, 0, 0])
+    }
+
+    @Test("Every code of a packed row has a place of its own in its box")
+    func packedRows() throws {
+        let rows = try run(
+            """
+            row("bytes", kPackedScales, kPackedRotated, kPackedRowBytes);
+            for (u32 part = 0; part < 32; ++part) row("p", part, boxOfCodes(part), chunkOfCodes(part));
+            for (i32 l : {-3, 0, 5, 9}) row("l", l, listLength(l, 7));
+            """)
+        #expect(rows["bytes"] == [[512, 528, 656]])
+        // Part p holds columns 16 p on: box column / 64, two 16-byte columns of eight numbers.
+        for v in try #require(rows["p"]) { #expect(v[1] == v[0] * 16 / 64 && v[2] == v[0] * 16 % 64 / 8) }
+        #expect(rows["l"]?.map { $0[1] } == [0, 0, 5, 7])
     }
 
     @Test("Keys that a token sees")

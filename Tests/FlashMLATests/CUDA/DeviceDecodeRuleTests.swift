@@ -36,6 +36,39 @@ struct DeviceDecodeRuleTests {
         }
     }
 
+    private static let sparseFaults:
+        [(word: String, change: @Sendable (inout Call, inout DevicePackedPool, inout DeviceSelection) -> Void)] = [
+            ("576", { call, _, _ in call.queries.width = 512 }),
+            ("requests are", { call, _, _ in call.queries.requestStride += 8 }),
+            ("pages of 0", { _, pool, _ in pool.pageSize = 0 }),
+            ("bytes apart", { _, pool, _ in pool.pageStride = 655 * 64 }),
+            ("the pool: address", { _, pool, _ in pool.address = 8 }),
+            ("indices", { _, _, selection in selection.indices = 3 }),
+            ("lists of -1", { _, _, selection in selection.count = -1 }),
+            ("list lengths", { _, _, selection in selection.lengths = 2 }),
+            ("log-sums", { call, _, _ in call.logSums = 0 }),
+        ]
+
+    @Test("So is each of the rules of index lists")
+    func sparseRules() throws {
+        for index in -1..<Self.sparseFaults.count {
+            var call = Call()
+            var pool = DevicePackedPool(8192, pageSize: 64, pageCount: 3)
+            var selection = DeviceSelection(indices: 64, count: 100, lengths: 128)
+            func check() throws {
+                try DeviceDecodeRule.check(call.queries, pool, selection, call.out, call.logSums)
+            }
+            guard index >= 0 else {
+                try check()
+                continue
+            }
+            Self.sparseFaults[index].change(&call, &pool, &selection)
+            let error = #expect(throws: FathomError.self) { try check() }
+            let word = Self.sparseFaults[index].word
+            #expect(error?.message.contains(word) == true, "\(word): \(error?.message ?? "")")
+        }
+    }
+
     @Test("The cache's tensor map is legal, with several key heads too")
     func maps() throws {
         let dense = DevicePagedCache(8192, blockCount: 10).mapLayout

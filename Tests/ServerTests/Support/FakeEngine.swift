@@ -11,6 +11,8 @@ final class FakeEngine: TextGenerationEngine {
     struct Script: Sendable {
         /// The texts of the tokens, in order.
         var pieces = ["Think", "ing", "</think>", "\n\n", "Hello", " world"]
+        /// No token comes until a `change` opens this.
+        var isHeld = false
         /// Milliseconds before each token.
         var delayMilliseconds = 0
         /// Milliseconds before the first token, as if the request was queued.
@@ -66,6 +68,7 @@ final class FakeEngine: TextGenerationEngine {
 
     private func speak(_ script: Script, _ request: GenerationRequest) async {
         try? await Task.sleep(for: .milliseconds(script.queueMilliseconds))
+        while self.script.withLock({ $0.isHeld }), !Task.isCancelled { try? await Task.sleep(for: .milliseconds(5)) }
         for (index, piece) in script.pieces.enumerated() {
             if script.delayMilliseconds > 0 {
                 try? await Task.sleep(for: .milliseconds(script.delayMilliseconds))

@@ -149,7 +149,7 @@ public struct DeviceDecodeCase: Sendable {
     }
 
     /// An element passes by its absolute or its relative bound; infinities and not-a-numbers are at the same places.
-    private static func compare(
+    static func compare(
         _ what: String, _ found: [Float], _ expected: [Double], absolute: Double, relative: Double
     ) -> [String] {
         for (index, pair) in zip(found, expected).enumerated() {

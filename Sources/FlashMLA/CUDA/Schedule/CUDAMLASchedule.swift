@@ -28,17 +28,25 @@ package struct CUDAMLASchedule: Hashable, Sendable {
         case earlyWeights
         /// The box of the weights of the first page is refilled with the left half.
         case weightsInWrongPart
+        /// An unpacking warp says that its rows are there before it has written them.
+        case earlyArrival
+        /// The unpacking warps wait for one half of a page only.
+        case halfWait
     }
 
     /// Pages of each stretch.
     package var stretches: [Int]
     /// Whether the last page of each stretch has rows that are cleared.
     package var clearsTails: Bool
+    /// With index lists, the warps that unpack rows instead of a copier; each has its share of a page's rows. Two stand
+    /// for the kernel's four.
+    package var unpackers: Int
     package var fault: Fault
 
-    package init(stretches: [Int], clearsTails: Bool = false, fault: Fault = .none) {
+    package init(stretches: [Int], clearsTails: Bool = false, unpackers: Int = 0, fault: Fault = .none) {
         self.stretches = stretches
         self.clearsTails = clearsTails
+        self.unpackers = unpackers
         self.fault = fault
     }
 
@@ -51,16 +59,29 @@ package struct CUDAMLASchedule: Hashable, Sendable {
     private struct Places {
         var full: [[ScheduleModel.Barrier]]
         var empty: [[ScheduleModel.Barrier]]
-        var boxes: [[ScheduleModel.Buffer]]
+        /// By page, group and share.
+        var boxes: [[[ScheduleModel.Buffer]]]
+        /// By page and share: which keys are holes.
+        var holes: [[ScheduleModel.Buffer]]
         var maxima: [ScheduleModel.Buffer]
         var maximaReady, secondReady, firstReady, both: ScheduleModel.NamedBarrier
 
-        init(_ model: inout ScheduleModel) {
-            full = (0..<2).map { buffer in Group.allCases.map { model.barrier("full \(buffer).\($0)", arrivals: 1) } }
+        init(_ model: inout ScheduleModel, unpackers: Int) {
+            let shares = max(1, unpackers)
+            full = (0..<2).map { buffer in
+                Group.allCases.map { model.barrier("full \(buffer).\($0)", arrivals: shares) }
+            }
             empty = (0..<2).map { buffer in
                 (0..<2).map { model.barrier("empty \(buffer).\($0)", arrivals: buffer == $0 ? 1 : 2) }
             }
-            boxes = (0..<2).map { buffer in Group.allCases.map { model.buffer("page \(buffer) \($0)") } }
+            boxes = (0..<2).map { buffer in
+                Group.allCases.map { group in
+                    (0..<shares).map { model.buffer("page \(buffer) \(group) share \($0)") }
+                }
+            }
+            holes = (0..<2).map { buffer in
+                (0..<unpackers).map { model.buffer("holes of page \(buffer) share \($0)") }
+            }
             maxima = (0..<2).map { model.buffer("maxima \($0)") }
             maximaReady = model.namedBarrier("maxima ready", participants: 2)
             secondReady = model.namedBarrier("second ready", participants: 2)
@@ -83,8 +104,9 @@ package struct CUDAMLASchedule: Hashable, Sendable {
     /// The model of this schedule.
     package var model: ScheduleModel {
         var model = ScheduleModel()
-        let places = Places(&model)
-        model.agent("copier", copier(places))
+        let places = Places(&model, unpackers: unpackers)
+        if unpackers == 0 { model.agent("copier", copier(places)) }
+        for share in 0..<unpackers { model.agent("unpacker \(share)", unpacker(share, places)) }
         var first: [ScheduleModel.Step] = []
         var second: [ScheduleModel.Step] = []
         var number = 0
@@ -137,7 +159,7 @@ package struct CUDAMLASchedule: Hashable, Sendable {
                     for group in Group.allCases where self.part(of: group, buffer) == part {
                         let full = places.full[buffer][group.rawValue]
                         steps.append(.expect(full, bytes: 1))
-                        steps.append(.load([.init(places.boxes[buffer][group.rawValue], full, bytes: 1)], tag: page))
+                        steps.append(.load([.init(places.boxes[buffer][group.rawValue][0], full, bytes: 1)], tag: page))
                     }
                 }
                 rounds[buffer] += 1
@@ -145,6 +167,44 @@ package struct CUDAMLASchedule: Hashable, Sendable {
             }
         }
         return steps
+    }
+
+    private func unpacker(_ share: Int, _ places: Places) -> [ScheduleModel.Step] {
+        var steps: [ScheduleModel.Step] = []
+        var rounds = [0, 0]
+        var page = 0
+        for count in stretches {
+            for index in 0..<count {
+                let buffer = index % 2
+                let flipped = fault == .copierParity ? 1 : (rounds[buffer] + 1) % 2
+                for part in 0..<(fault == .halfWait ? 1 : 2) {
+                    steps.append(.wait(places.empty[buffer][part], parity: flipped))
+                }
+                let writes =
+                    places.boxes[buffer].map { ScheduleModel.Step.write($0[share], tag: page) }
+                    + [.write(places.holes[buffer][share], tag: page)]
+                let arrivals = places.full[buffer].map { ScheduleModel.Step.arrive($0) }
+                steps += fault == .earlyArrival && share == 0 ? arrivals + writes : writes + arrivals
+                rounds[buffer] += 1
+                page += 1
+            }
+        }
+        return steps
+    }
+
+    private func beginRead(_ box: [ScheduleModel.Buffer], tag: Int) -> [ScheduleModel.Step] {
+        box.map { .beginRead($0, tag: tag) }
+    }
+
+    private func endRead(_ box: [ScheduleModel.Buffer]) -> [ScheduleModel.Step] { box.map { .endRead($0) } }
+
+    private func write(_ box: [ScheduleModel.Buffer], tag: Int) -> [ScheduleModel.Step] {
+        box.map { .write($0, tag: tag) }
+    }
+
+    /// A warpgroup looks which keys of its page are holes.
+    private func readHoles(_ box: [ScheduleModel.Buffer], tag: Int) -> [ScheduleModel.Step] {
+        beginRead(box, tag: tag) + endRead(box)
     }
 
     private func part(of group: Group, _ buffer: Int) -> Int {
@@ -160,31 +220,30 @@ package struct CUDAMLASchedule: Hashable, Sendable {
         var steps: [ScheduleModel.Step] = []
         for group in Group.allCases {
             steps.append(.wait(places.full[0][group.rawValue], parity: pair.firstParity))
-            steps.append(.beginRead(page[group.rawValue], tag: pair.first))
+            steps += beginRead(page[group.rawValue], tag: pair.first)
         }
-        if fault == .earlyWeights { steps.append(.write(page[2], tag: weights(pair.first))) }
-        steps += page.map { .endRead($0) }
+        if fault == .earlyWeights { steps += write(page[2], tag: weights(pair.first)) }
+        steps += page.flatMap(endRead)
+        steps += readHoles(places.holes[0], tag: pair.first)
         steps += [.write(places.maxima[0], tag: pair.number), .arriveNamed(places.maximaReady)]
-        if pair.clearsFirst { steps.append(.write(page[0], tag: pair.first)) }
-        steps.append(.beginRead(page[0], tag: pair.first))
+        if pair.clearsFirst { steps += write(page[0], tag: pair.first) }
+        steps += beginRead(page[0], tag: pair.first)
         if pair.second != nil {
             steps += [
                 .sync(places.secondReady), .beginRead(places.maxima[1], tag: pair.number),
                 .endRead(places.maxima[1]),
             ]
         }
-        if fault != .earlyWeights { steps.append(.write(page[2], tag: weights(pair.first))) }
+        if fault != .earlyWeights { steps += write(page[2], tag: weights(pair.first)) }
         steps += [.arriveNamed(places.firstReady), .arrive(places.empty[0][1])]
         if fault == .earlyRelease { steps.append(.arrive(places.empty[0][1])) }
-        steps += [.endRead(page[0]), .arrive(places.empty[0][0])]
+        steps += endRead(page[0]) + [.arrive(places.empty[0][0])]
         guard let second = pair.second else { return steps }
         let other = places.boxes[1]
         steps.append(.wait(places.full[1][0], parity: pair.secondParity))
-        if pair.clearsSecond { steps.append(.write(other[0], tag: second)) }
-        steps += [
-            .beginRead(other[0], tag: second), .beginRead(other[2], tag: weights(second)), .endRead(other[0]),
-            .endRead(other[2]),
-        ]
+        if pair.clearsSecond { steps += write(other[0], tag: second) }
+        steps += beginRead(other[0], tag: second) + beginRead(other[2], tag: weights(second))
+        steps += endRead(other[0]) + endRead(other[2])
         if !(fault == .missingRelease && pair.number == 0) { steps.append(.arrive(places.empty[1][0])) }
         return steps
     }
@@ -196,27 +255,27 @@ package struct CUDAMLASchedule: Hashable, Sendable {
             for group in Group.allCases {
                 let parity = fault == .consumerParity ? 0 : pair.secondParity
                 steps.append(.wait(places.full[1][group.rawValue], parity: parity))
-                steps.append(.beginRead(page[group.rawValue], tag: second))
+                steps += beginRead(page[group.rawValue], tag: second)
             }
-            steps += page.map { .endRead($0) }
+            steps += page.flatMap(endRead)
+            steps += readHoles(places.holes[1], tag: second)
         }
         if fault != .noMaximaReady { steps.append(.sync(places.maximaReady)) }
         steps += [.beginRead(places.maxima[0], tag: pair.number), .endRead(places.maxima[0])]
         if let second = pair.second {
-            steps += [
-                .write(places.maxima[1], tag: pair.number), .write(page[2], tag: weights(second)),
-                .arriveNamed(places.secondReady), .arrive(places.empty[1][0]),
-            ]
-            if pair.clearsSecond { steps.append(.write(page[1], tag: second)) }
-            steps.append(.beginRead(page[1], tag: second))
+            steps.append(.write(places.maxima[1], tag: pair.number))
+            steps += write(page[2], tag: weights(second))
+            steps += [.arriveNamed(places.secondReady), .arrive(places.empty[1][0])]
+            if pair.clearsSecond { steps += write(page[1], tag: second) }
+            steps += beginRead(page[1], tag: second)
         }
         if fault != .noFirstReady { steps.append(.sync(places.firstReady)) }
         let other = places.boxes[0]
         steps.append(.wait(places.full[0][1], parity: pair.firstParity))
-        if pair.clearsFirst { steps.append(.write(other[1], tag: pair.first)) }
-        steps += [.beginRead(other[1], tag: pair.first), .beginRead(other[2], tag: weights(pair.first))]
-        if pair.second != nil { steps.append(.endRead(page[1])) }
-        steps += [.endRead(other[1]), .endRead(other[2])]
+        if pair.clearsFirst { steps += write(other[1], tag: pair.first) }
+        steps += beginRead(other[1], tag: pair.first) + beginRead(other[2], tag: weights(pair.first))
+        if pair.second != nil { steps += endRead(page[1]) }
+        steps += endRead(other[1]) + endRead(other[2])
         if pair.second != nil { steps.append(.arrive(places.empty[1][1])) }
         if fault != .earlyRelease { steps.append(.arrive(places.empty[0][1])) }
         return steps

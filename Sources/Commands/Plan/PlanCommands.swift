@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+
+import ArgumentParser
+
+/// Commands about what a fleet would do and cost.
+struct PlanCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plan",
+        abstract: "Say what a fleet would do and what it would cost.",
+        discussion: """
+            EXAMPLES
+              fathom plan deepseek-day6
+            """,
+        subcommands: [PlanDay6.self])
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+
+public import CFathom
+
+/// The same sums as `dotBlock`, bit for bit, of a `b` that lies in units of `I.panelRows` rows, as `pack` makes them.
+/// The last unit is read whole; what its missing rows hold changes nothing.
+///
+/// `count` is a multiple of 8, `bStride` the floats of a unit divided by its rows.
+@inlinable @inline(__always)
+public func dotPanel<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer<DotBlockArguments>) {
+    let g = arguments.pointee
+    var n = 0
+    while n < g.outputCount {
+        var m = 0
+        while m < g.rowCount {
+            let rest = g.rowCount &- m
+            // Two tiles of about the same height at the end: a low one has too few sums to hide their latency.
+            let rows = rest > I.panelTileRows && rest < 2 &* I.panelTileRows ? (rest &+ 1) / 2 : rest
+            switch min(rows, I.panelTileRows) {
+            case 6: dotPanelTile(I.self, DotPanelTile<6>.self, g, m, n)
+            case 5: dotPanelTile(I.self, DotPanelTile<5>.self, g, m, n)
+            case 4: dotPanelTile(I.self, DotPanelTile<4>.self, g, m, n)
+            case 3: dotPanelTile(I.self, DotPanelTile<3>.self, g, m, n)
+            case 2: dotPanelTile(I.self, DotPanelTile<2>.self, g, m, n)
+            default: dotPanelTile(I.self, DotPanelTile<1>.self, g, m, n)
+            }
+            m &+= min(rows, I.panelTileRows)
+        }
+        n &+= I.panelRows
+    }
+}
+
+/// One row of `a` times a unit: four vectors of sums.
+@usableFromInline
+struct DotPanelSums<I: InstructionSet> {
+    @usableFromInline var a: I.Runs
+    @usableFromInline var b: I.Runs
+    @usableFromInline var c: I.Runs
+    @usableFromInline var d: I.Runs
+
+    @inlinable @inline(__always)
+    init() {
+        a = I.zeroRuns
+        b = I.zeroRuns
+        c = I.zeroRuns
+        d = I.zeroRuns
+    }
+
+    /// Adds the sums of the lanes times `factor` to the first `count` outputs, or to all of the unit.
+    @inlinable @inline(__always)
+    func add(times factor: Float, to out: UnsafeMutablePointer<Float>, count: Int) {
+        I.addSums(a, b, c, d, times: factor, to: out, count: count)
+    }
+}
+
+/// The number of a tile's rows.
+public enum DotPanelTile<let M: Int> {}
+
+/// M rows of `a` times a unit, whose four vectors are loaded once for all of them. A function of its own, so that the
+/// sums have the registers to themselves; spelled out, since loops over the rows would keep them in memory.
+@inlinable @inline(never)
+func dotPanelTile<I: InstructionSet, let M: Int>(
+    _: I.Type, _: DotPanelTile<M>.Type, _ g: DotBlockArguments, _ m: Int, _ n: Int
+) {
+    var s0 = DotPanelSums<I>(), s1 = DotPanelSums<I>(), s2 = DotPanelSums<I>()
+    var s3 = DotPanelSums<I>(), s4 = DotPanelSums<I>(), s5 = DotPanelSums<I>()
+    let width = I.panelRows &* 2
+    let out = g.out + (m &* g.outStride &+ n)
+    for row in 0..<M { fathom_prefetch_write(out + row &* g.outStride) }
+    let stride = g.aStride
+    var x = g.a + m &* stride
+    var y = g.b + n &* g.bStride
+    var left = g.count
+    while left > 0 {
+        let x0 = I.repeatRun(x)
+        let x1 = M > 1 ? I.repeatRun(x + stride) : x0
+        let x2 = M > 2 ? I.repeatRun(x + 2 &* stride) : x0
+        let x3 = M > 3 ? I.repeatRun(x + 3 &* stride) : x0
+        let x4 = M > 4 ? I.repeatRun(x + 4 &* stride) : x0
+        let x5 = M > 5 ? I.repeatRun(x + 5 &* stride) : x0
+        var b = I.loadRuns(y)
+        s0.a = I.multiplyAdd(x0, b, s0.a)
+        if M > 1 { s1.a = I.multiplyAdd(x1, b, s1.a) }
+        if M > 2 { s2.a = I.multiplyAdd(x2, b, s2.a) }
+        if M > 3 { s3.a = I.multiplyAdd(x3, b, s3.a) }
+        if M > 4 { s4.a = I.multiplyAdd(x4, b, s4.a) }
+        if M > 5 { s5.a = I.multiplyAdd(x5, b, s5.a) }
+        b = I.loadRuns(y + width)
+        s0.b = I.multiplyAdd(x0, b, s0.b)
+        if M > 1 { s1.b = I.multiplyAdd(x1, b, s1.b) }
+        if M > 2 { s2.b = I.multiplyAdd(x2, b, s2.b) }
+        if M > 3 { s3.b = I.multiplyAdd(x3, b, s3.b) }
+        if M > 4 { s4.b = I.multiplyAdd(x4, b, s4.b) }
+        if M > 5 { s5.b = I.multiplyAdd(x5, b, s5.b) }
+        b = I.loadRuns(y + 2 &* width)
+        s0.c = I.multiplyAdd(x0, b, s0.c)
+        if M > 1 { s1.c = I.multiplyAdd(x1, b, s1.c) }
+        if M > 2 { s2.c = I.multiplyAdd(x2, b, s2.c) }
+        if M > 3 { s3.c = I.multiplyAdd(x3, b, s3.c) }
+        if M > 4 { s4.c = I.multiplyAdd(x4, b, s4.c) }
+        if M > 5 { s5.c = I.multiplyAdd(x5, b, s5.c) }
+        b = I.loadRuns(y + 3 &* width)
+        s0.d = I.multiplyAdd(x0, b, s0.d)
+        if M > 1 { s1.d = I.multiplyAdd(x1, b, s1.d) }
+        if M > 2 { s2.d = I.multiplyAdd(x2, b, s2.d) }
+        if M > 3 { s3.d = I.multiplyAdd(x3, b, s3.d) }
+        if M > 4 { s4.d = I.multiplyAdd(x4, b, s4.d) }
+        if M > 5 { s5.d = I.multiplyAdd(x5, b, s5.d) }
+        x += 8
+        y += 4 &* width
+        left &-= 8
+    }
+    let count = g.outputCount &- n
+    s0.add(times: g.factor, to: out, count: count)
+    if M > 1 { s1.add(times: g.factor, to: out + g.outStride, count: count) }
+    if M > 2 { s2.add(times: g.factor, to: out + 2 &* g.outStride, count: count) }
+    if M > 3 { s3.add(times: g.factor, to: out + 3 &* g.outStride, count: count) }
+    if M > 4 { s4.add(times: g.factor, to: out + 4 &* g.outStride, count: count) }
+    if M > 5 { s5.add(times: g.factor, to: out + 5 &* g.outStride, count: count) }
+}
