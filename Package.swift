@@ -189,7 +189,7 @@ let testedModules = [
 let testDependencies: [String: [Target.Dependency]] = [
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
-    "DeepEP": ["LowPrecision", "Ranks", "Simulation", "Tensors"],
+    "DeepEP": ["LowPrecision", "Ranks", "Simulation", "Tensors", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],
     "Planner": ["DeepSeekModel"],
     "DeepSeekModel": [

@@ -22,6 +22,7 @@ struct EPCommandTests {
         #expect(outcome.status == 0, "\(outcome)")
         #expect(outcome.output.contains("memcpyGigabytesPerSecond"))
         #expect(outcome.output.contains("\"float8\":true"))
+        #expect(outcome.output.contains("\"waitedForNanoseconds\":["))
     }
 
     @Test("the bench measures the low-latency way in its smoke mode, LogFMT too")

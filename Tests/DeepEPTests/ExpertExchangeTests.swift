@@ -59,6 +59,49 @@ struct ExpertExchangeTests {
         }
     }
 
+    @Test(
+        "ranks that share no memory give the reference's bits and no rows in place", arguments: 40..<52 as Range<UInt64>
+    )
+    func networks(seed: UInt64) throws {
+        let twoHop = seed % 2 == 1
+        let group = try TestGroup(seed: seed, evenNodes: true)
+        let count = group.placement.rankCount
+        let capacity: ExchangeCapacity =
+            seed % 3 == 0
+            ? try .fitting(tokensPerRank: 14, rankCount: count)
+            : try ExchangeCapacity(
+                landingRows: count * 2, relayRows: 2, returnRows: 3, chunkRows: 2, rankCount: count)
+        let exchange = TestExchange(
+            group: group, twoHop: twoHop, capacity: capacity, biases: group.selections.map { _ in [] })
+        let reference = try exchange.reference()
+        let outcomes = try RankGroup.linkedThreads(try Topology(rankCount: count)) { ranks throws(FathomError) in
+            try exchange.run(ranks)
+        }
+        for (rank, rounds) in outcomes.enumerated() {
+            for outcome in rounds { #expect(outcome == reference[rank], "rank \(rank)") }
+        }
+    }
+
+    @Test("rows cannot be returned in place between ranks that share no memory, and an error says so")
+    func networkInPlace() throws {
+        let placement = try ExpertPlacement(rankCount: 2, expertCount: 2)
+        let format = try RowFormat(hidden: 4, element: .bfloat16)
+        let selection = try TopKSelection(topK: 1, experts: [0])
+        let messages = try RankGroup.linkedThreads(try Topology(rankCount: 2)) { group throws(FathomError) -> String in
+            let exchange = try ExpertExchange(
+                group: group, placement: placement, format: format, topK: 1,
+                capacity: .fitting(tokensPerRank: 1, rankCount: 2))
+            let rows = try TestExchange.rows([TestGroup.bytes([1, 2, 3, 4])], format: format)
+            let (_, handle) = try exchange.dispatch(rows, selection)
+            // A rank whose next call fails tells those that have not ended this one.
+            try group.barrier()
+            guard exchange.returnArea(for: handle) == nil else { return "an area" }
+            do throws(FathomError) { _ = try exchange.combineReturnArea(handle: handle) } catch { return error.message }
+            return "no error"
+        }
+        for message in messages { #expect(message.contains("share no memory"), "\(message)") }
+    }
+
     @Test("a rank that gives up is told to those who wait for it, and a rank that does not come is named")
     func lostRanks() throws {
         let placement = try ExpertPlacement(rankCount: 3, expertCount: 6)

@@ -11,7 +11,8 @@ struct EPBench: ParsableCommand {
         abstract: "Measure dispatch and combine, beside the machine's memcpy bandwidth.",
         discussion: """
             The ranks are threads of this process that share memory. GB/s counts the rows that ranks receive, once; \
-            memcpy is measured before and after with as many threads as there are cores.
+            memcpy is measured before and after with as many threads as there are cores. What is sent has just been \
+            written, as in a model. --json adds the fastest rounds, and how long the others waited for each rank.
 
             EXAMPLES
               fathom ep bench

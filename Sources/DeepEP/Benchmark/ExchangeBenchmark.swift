@@ -34,6 +34,8 @@ public struct ExchangeBenchmark: Sendable, Codable {
     /// The median over rounds of the time from the first rank's start to the last one's end.
     public let dispatchSeconds: Double
     public let combineSeconds: Double
+    /// By rank, the nanoseconds that the others have waited for it in all rounds, added up.
+    public let waitedForNanoseconds: [UInt64]
     /// The fastest round: what the machine can do when nothing else runs on it.
     public let dispatchBestSeconds: Double
     public let combineBestSeconds: Double
@@ -47,6 +49,8 @@ public struct ExchangeBenchmark: Sendable, Codable {
         var rows = 0
         var dispatch: [Range<ContinuousClock.Instant>] = []
         var combine: [Range<ContinuousClock.Instant>] = []
+        /// For each rank.
+        var waited: [UInt64] = []
     }
 
     /// Measures one shape; experts are chosen at random from `seed`.
@@ -70,6 +74,7 @@ public struct ExchangeBenchmark: Sendable, Codable {
             shape: shape, rows: rows, dispatchBytes: rows * (format.dataBytes + format.scaleBytes),
             combineBytes: rows * shape.hidden * 2,
             dispatchSeconds: dispatch[dispatch.count / 2], combineSeconds: combine[combine.count / 2],
+            waitedForNanoseconds: (0..<shape.ranks).map { rank in times.reduce(0) { $0 + $1.waited[rank] } },
             dispatchBestSeconds: dispatch[0], combineBestSeconds: combine[0])
     }
 
@@ -92,21 +97,23 @@ public struct ExchangeBenchmark: Sendable, Codable {
         let selection = try randomSelection(shape, seed: seed &+ UInt64(group.rank))
         let rows = try AlignedBuffer<UInt8>(count: shape.tokens * format.dataBytes, purpose: "tokens")
         let scales = try AlignedBuffer<UInt8>(count: shape.tokens * format.scaleBytes, purpose: "scales")
-        for index in stride(from: 0, to: rows.count, by: 64) { rows.baseAddress[index] = UInt8(index >> 6 & 63) }
         let input = TokenRows(rows, scales: scales, count: shape.tokens, format: format)
         var options = ExpertExchange.CombineOptions()
         options.output = try AlignedBuffer(count: shape.tokens * shape.hidden * 2, purpose: "combined tokens")
         var times = RankTimes()
         let clock = ContinuousClock()
         for round in 0...shape.rounds {
+            // As in a model, what is sent has just been written.
+            for index in stride(from: 0, to: rows.count, by: 64) {
+                rows.baseAddress[index] = UInt8(index >> 6 & 63)
+                rows.baseAddress[index + 1] = 0x3F
+            }
             try group.barrier()
             let dispatchStart = clock.now
             let (tokens, handle) = try exchange.dispatch(input, selection)
             let dispatchEnd = clock.now
-            if round == 0 {
-                times.rows = tokens.count
-                fill(exchange, handle, count: tokens.count)
-            }
+            times.rows = tokens.count
+            fill(exchange, handle, count: tokens.count)
             try group.barrier()
             let combineStart = clock.now
             _ = try exchange.combineReturnArea(handle: handle, options: options)
@@ -115,6 +122,7 @@ public struct ExchangeBenchmark: Sendable, Codable {
             times.dispatch.append(dispatchStart..<dispatchEnd)
             times.combine.append(combineStart..<combineEnd)
         }
+        times.waited = exchange.waitedNanoseconds
         return times
     }
 

@@ -104,7 +104,7 @@ struct CombineProtocol: Sendable {
         sumTokens(&actions)
     }
 
-    mutating func handle(_ event: ExchangeEvent, _ actions: inout [ExchangeAction]) {
+    mutating func handle(_ event: ProtocolEvent, _ actions: inout [ExchangeAction]) {
         guard case .signal(let index, let value) = event, let word = wiring.word(at: index) else { return }
         if case .entry(let rank) = word {
             guard SignalValue.epoch(value) >= epoch, !entered[rank] else { return }

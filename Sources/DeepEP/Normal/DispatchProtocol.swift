@@ -79,7 +79,7 @@ struct DispatchProtocol: Sendable {
         if known { size(&actions) }
     }
 
-    mutating func handle(_ event: ExchangeEvent, _ actions: inout [ExchangeAction]) {
+    mutating func handle(_ event: ProtocolEvent, _ actions: inout [ExchangeAction]) {
         switch event {
         case .signal(let word, let value): signal(word, value, &actions)
         case .counts(let rank, let sent):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 /// What happens to a rank in an exchange.
-enum ExchangeEvent: Sendable {
+enum ProtocolEvent: Sendable {
     /// A signal word holds `value`. Told again and again, or for words of other exchanges, it changes nothing.
     case signal(word: Int, value: UInt64)
     /// What `rank` is going to send; the answer to `readCounts`.

@@ -21,7 +21,8 @@ extension ExpertExchange {
     public func combineChoices(
         _ returned: TokenRows, expanded: ExpandedTokens, handle: DispatchHandle, weighted: Bool
     ) throws(FathomError) -> CombinedTokens {
-        try runChoices(returned, expanded, handle, weighted: weighted, take: nil)
+        try awaitBegun()
+        return try performChoices(returned, expanded, handle, weighted: weighted, take: nil)
     }
 
     /// Returns a row for each choice, and hands them to `take`, for which the sum is whatever it wants: in the order of
@@ -39,10 +40,11 @@ extension ExpertExchange {
         _ returned: TokenRows, expanded: ExpandedTokens, handle: DispatchHandle,
         take: @escaping (_ token: Int, _ rows: [UnsafeRawPointer]) -> Void
     ) throws(FathomError) {
-        _ = try runChoices(returned, expanded, handle, weighted: false, take: take)
+        try awaitBegun()
+        _ = try performChoices(returned, expanded, handle, weighted: false, take: take)
     }
 
-    private func runChoices(
+    func performChoices(
         _ returned: TokenRows, _ expanded: ExpandedTokens, _ handle: DispatchHandle, weighted: Bool,
         take: ((Int, [UnsafeRawPointer]) -> Void)?
     ) throws(FathomError) -> CombinedTokens {
@@ -55,7 +57,8 @@ extension ExpertExchange {
         }
         var plan = CombineProtocol.Plan(
             wiring: ExchangeWiring(placement: placement, rank: rank, twoHop: false), capacity: capacity,
-            rowsOfSource: [], rowsOfKey: Array(repeating: 0, count: placement.rankCount), wanted: [[]], ownKeys: Lists(),
+            rowsOfSource: [], rowsOfKey: Array(repeating: 0, count: placement.rankCount), wanted: [[]],
+            ownKeys: Lists(),
             otherNodes: Lists(repeatingEmpty: handle.tokenCount), recordsToNode: [0])
         plan.rowsOfSource = (0..<placement.rankCount).map { run.firstRow[$0 + 1] - run.firstRow[$0] }
         for token in 0..<handle.tokenCount {

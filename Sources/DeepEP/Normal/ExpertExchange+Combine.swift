@@ -39,17 +39,17 @@ extension ExpertExchange {
     public func combine(
         _ returned: TokenRows, handle: DispatchHandle, options: CombineOptions = CombineOptions()
     ) throws(FathomError) -> CombinedTokens {
-        try combine(returned, handle, options, inPlace: false)
+        try awaitBegun()
+        return try performCombine(returned, handle, options, inPlace: false)
     }
 
     /// Where the rows to return can be made, so that they need not be copied: a row for each received token of the
     /// dispatch that came last, `returnStride` bytes apart, free until the combine that returns them.
     ///
-    /// - Returns: nil where the landing area is too small for what some rank received, or the transport does not map
-    ///   the others' memory.
+    /// - Returns: nil where the landing area is too small for what some rank received, or the ranks of this node (with
+    ///   one hop: all ranks) do not share memory.
     public func returnArea(for handle: DispatchHandle) -> UnsafeMutableRawPointer? {
-        handle.staysInPlace && (0..<members.count).allSatisfy { region.peer($0) != nil }
-            ? region.local + memory.returnArea(0) : nil
+        handle.staysInPlace && seesNode ? region.local + memory.returnArea(0) : nil
     }
 
     /// Bytes from one row of `returnArea` to the next.
@@ -60,17 +60,28 @@ extension ExpertExchange {
     public func combineReturnArea(
         handle: DispatchHandle, options: CombineOptions = CombineOptions()
     ) throws(FathomError) -> CombinedTokens {
+        try awaitBegun()
+        return try performCombineReturnArea(handle, options)
+    }
+
+    func performCombineReturnArea(
+        _ handle: DispatchHandle, _ options: CombineOptions
+    ) throws(FathomError) -> CombinedTokens {
         let count = handle.plan.rowsOfSource.reduce(0, +)
         guard let area = returnArea(for: handle) else {
-            let error = FathomError(.usage, "rank \(rank): the landing area is too small for rows to stay in place")
+            let error = FathomError(
+                .usage,
+                seesNode
+                    ? "rank \(rank): the landing area is too small for rows to stay in place"
+                    : "rank \(rank): rows cannot be read in place on ranks that share no memory; combine copies them")
             fail(error)
             throw error
         }
         let rows = TokenRows(base: area, count: count, stride: memory.returnStride)
-        return try combine(rows, handle, options, inPlace: true)
+        return try performCombine(rows, handle, options, inPlace: true)
     }
 
-    private func combine(
+    func performCombine(
         _ returned: TokenRows, _ handle: DispatchHandle, _ options: CombineOptions, inPlace: Bool
     ) throws(FathomError) -> CombinedTokens {
         var run: CombineRun
@@ -85,7 +96,7 @@ extension ExpertExchange {
         plan.startsAtOnce = mayStartAtOnce(plan, handle)
         epoch += 1
         if inPlace {
-            run.partStarts = (0..<placement.rankCount).map { partStart(ofKey: $0, handle) }
+            run.partStarts = (0..<placement.rankCount).compactMap { partStart(ofKey: $0, handle) }
             writeWeights(run)
         }
         run.streams = streams(plan)
@@ -134,12 +145,12 @@ extension ExpertExchange {
         var streams = false
     }
 
-    /// Where the stream of a key lies in the return area of its rank.
-    private func partStart(ofKey key: Int, _ handle: DispatchHandle) -> UnsafeRawPointer {
+    /// Where the stream of a key lies in the return area of its rank, which is on this node.
+    private func partStart(ofKey key: Int, _ handle: DispatchHandle) -> UnsafeRawPointer? {
         let source = wiring.source(ofKey: key)
         let target = wiring.target(ofKey: key)
         let first = handle.counts[..<source].reduce(0) { $0 + Int($1.toRank[target]) }
-        return UnsafeRawPointer((region.peer(target) ?? region.local) + memory.returnArea(first))
+        return region.peer(target).map { UnsafeRawPointer($0 + memory.returnArea(first)) }
     }
 
     /// Puts weights beside the rows of the return area.

@@ -21,6 +21,13 @@ extension ExpertExchange {
     public func dispatch(
         _ rows: TokenRows, _ selection: TopKSelection, reusing handle: DispatchHandle? = nil
     ) throws(FathomError) -> (tokens: ReceivedTokens, handle: DispatchHandle) {
+        try awaitBegun()
+        return try performDispatch(rows, selection, reusing: handle)
+    }
+
+    func performDispatch(
+        _ rows: TokenRows, _ selection: TopKSelection, reusing handle: DispatchHandle?
+    ) throws(FathomError) -> Dispatched {
         let run: DispatchRun
         do throws(FathomError) {
             run = try prepare(rows, selection, handle)
@@ -105,7 +112,7 @@ extension ExpertExchange {
 
     private func perform(
         _ action: ExchangeAction, _ run: DispatchRun, _ machine: DispatchProtocol, _ output: RecordBuffer?
-    ) throws(FathomError) -> ExchangeEvent? {
+    ) throws(FathomError) -> ProtocolEvent? {
         switch action {
         case .putCounts(let peer): putCounts(run.lists.counts(run.layout), to: peer)
         case .readCounts(let peer): return .counts(from: peer, readCounts(from: peer))

@@ -2,6 +2,7 @@
 
 public import Platform
 internal import Ranks
+internal import Synchronization
 
 /// Failures, and going on after them.
 extension ExpertExchange {
@@ -21,10 +22,22 @@ extension ExpertExchange {
     /// Ends the use of this exchange, here and at the others, until it is renewed.
     func fail(_ error: FathomError) {
         failure = failure ?? error
-        let value = UInt64(generation) << 32 | UInt64(group.rank + 1)
-        for other in members.indices where members[other] != group.rank {
+        // Where another rank is to blame, its name goes on.
+        tellFailure(of: rankThatFailed ?? group.rank, except: group.rank)
+    }
+
+    /// Tells members that `culprit` has given up this generation.
+    private func tellFailure(of culprit: Int, except silent: Int?) {
+        let value = UInt64(generation) << 32 | UInt64(culprit + 1)
+        for other in members.indices where members[other] != silent {
             region.signal(other, ExchangeMemory.failureWord(groupSize: group.rankCount), value)
         }
+    }
+
+    /// Makes the operation that runs, and all later ones until a renewal, fail here and at the others.
+    func giveUp() {
+        isGivenUp.store(true, ordering: .sequentiallyConsistent)
+        tellFailure(of: group.rank, except: nil)
     }
 
     /// Gives up: every member's operation ends with an error that names this rank, until the exchange is renewed.
@@ -48,6 +61,7 @@ extension ExpertExchange {
         members: [Int], placement: ExpertPlacement, capacity: ExchangeCapacity, generation: Int
     ) throws(FathomError) {
         precondition(generation > self.generation, "generations count upwards")
+        try awaitBegun()
         guard let rank = members.firstIndex(of: group.rank), placement.rankCount == members.count,
             members == members.sorted(), Set(members).count == members.count, members.allSatisfy(isInGroup)
         else {
@@ -72,6 +86,7 @@ extension ExpertExchange {
         region.members = members
         wiring = ExchangeWiring(placement: placement, rank: rank, twoHop: twoHop)
         failure = nil
+        isGivenUp.store(false, ordering: .sequentiallyConsistent)
         do throws(FathomError) { try meet() } catch {
             fail(error)
             throw error

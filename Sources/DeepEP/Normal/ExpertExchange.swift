@@ -4,6 +4,7 @@ internal import CFathom
 internal import KernelDispatch
 public import Platform
 public import Ranks
+internal import Synchronization
 internal import Tensors
 
 /// One rank's end of dispatch and combine: tokens to the ranks of their experts, and what these make of them back.
@@ -12,7 +13,10 @@ internal import Tensors
 /// from one thread. What an operation returns depends on its arguments alone, bit for bit: not on the transport, the
 /// bounds of the queues, or timing. If a rank is lost or does not come, every operation ends with an error that names
 /// it, and the exchange cannot be used any more.
-public final class ExpertExchange {
+public final class ExpertExchange: @unchecked Sendable {
+    // SAFETY: @unchecked Sendable because operations, which alone use the variables without a lock, run one after
+    // another: one that is begun waits for the event of the one before, and one that is called waits for all begun.
+
     /// Where the experts are, among `members`.
     public internal(set) var placement: ExpertPlacement
     /// Of the rows that are dispatched.
@@ -26,9 +30,12 @@ public final class ExpertExchange {
     /// Whether tokens go to other nodes over the rank with the same index there.
     public let twoHop: Bool
     /// How long an operation waits without progress before it fails.
-    public var timeoutMilliseconds: Int
+    public var timeoutMilliseconds: Int {
+        get { timeLimit.load(ordering: .relaxed) }
+        set { timeLimit.store(newValue, ordering: .relaxed) }
+    }
     /// How long this rank has waited for each rank of the group, in nanoseconds: to find the slow ones.
-    public internal(set) var waitedNanoseconds: [UInt64]
+    public var waitedNanoseconds: [UInt64] { waited.withLock { $0 } }
 
     let group: RankGroup
     var region: MemberRegion
@@ -37,6 +44,13 @@ public final class ExpertExchange {
     var epoch = 0
     /// How often the members have been renewed.
     var generation = 0
+    /// The threads for operations that are begun and not called.
+    let workers: CommunicationWorkers
+    /// The end of the operation that was begun last.
+    let lastBegun = Mutex<ExchangeEvent?>(nil)
+    private let timeLimit: Atomic<Int>
+    private let waited: Mutex<[UInt64]>
+    let isGivenUp = Atomic<Bool>(false)
     var failure: FathomError?
     private var seen: [UInt64]
     /// The rows of the sum that is being made.
@@ -50,10 +64,13 @@ public final class ExpertExchange {
     ///     is.
     ///   - topK: choices per token.
     ///   - twoHop: whether tokens go to other nodes over the rank with the same index there.
+    ///   - communicationWorkers: what operations that are begun (`beginDispatch`, …) run on; without one the exchange
+    ///     has `CommunicationWorkers.usualLimit` of its own.
     /// - Throws: `usage` where arguments differ among ranks or do not fit the group, `unavailable` without memory.
     public init(
         group: RankGroup, placement: ExpertPlacement, format: RowFormat, returning: RowFormat? = nil, topK: Int,
-        capacity: ExchangeCapacity, twoHop: Bool = false, timeoutMilliseconds: Int = 30_000
+        capacity: ExchangeCapacity, twoHop: Bool = false, timeoutMilliseconds: Int = 30_000,
+        communicationWorkers: CommunicationWorkers? = nil
     ) throws(FathomError) {
         guard placement.rankCount == group.rankCount else {
             throw FathomError(
@@ -81,13 +98,14 @@ public final class ExpertExchange {
         self.topK = topK
         self.capacity = capacity
         self.twoHop = twoHop
-        self.timeoutMilliseconds = timeoutMilliseconds
+        timeLimit = Atomic(timeoutMilliseconds)
+        workers = if let communicationWorkers { communicationWorkers } else { try CommunicationWorkers() }
         self.group = group
         wiring = ExchangeWiring(placement: placement, rank: group.rank, twoHop: twoHop)
         memory = ExchangeMemory(
             placement: placement, format: format, returnFormat: returnFormat, topK: topK, capacity: capacity,
             nodeCount: wiring.nodeCount)
-        waitedNanoseconds = Array(repeating: 0, count: placement.rankCount)
+        waited = Mutex(Array(repeating: 0, count: placement.rankCount))
         seen = Array(repeating: 0, count: ExchangeWiring.wordCount(rankCount: placement.rankCount))
         try Self.checkAgreement(group, placement, format, returnFormat, topK, capacity, twoHop)
         let region = try group.symmetricRegion(
@@ -120,7 +138,7 @@ public final class ExpertExchange {
     // MARK: Running a protocol
 
     /// Performs an action; returns the event that answers it, if one does.
-    typealias Perform<Machine> = (_ action: ExchangeAction, _ machine: Machine) throws(FathomError) -> ExchangeEvent?
+    typealias Perform<Machine> = (_ action: ExchangeAction, _ machine: Machine) throws(FathomError) -> ProtocolEvent?
 
     /// Runs a protocol to its end: hands it what the signals say, and has its actions performed in order.
     func run<Machine: ExchangeMachine>(
@@ -128,6 +146,7 @@ public final class ExpertExchange {
     ) throws(FathomError) {
         if let failure { throw failure }
         do throws(FathomError) {
+            try checkCancelled()
             var actions: [ExchangeAction] = []
             for index in seen.indices { seen[index] = 0 }
             machine.start(&actions)
@@ -161,11 +180,18 @@ public final class ExpertExchange {
             if case .signal(let peer, let word, let value) = action {
                 fathom_store_fence()
                 region.signal(peer, word, value)
+                try checkCancelled()
             } else if let answer = try perform(action, machine) {
                 machine.handle(answer, &actions)
             }
         }
         actions.removeAll(keepingCapacity: true)
+    }
+
+    /// - Throws: `cancelled` after `giveUp`.
+    func checkCancelled() throws(FathomError) {
+        guard isGivenUp.load(ordering: .relaxed) else { return }
+        throw FathomError(.cancelled, "rank \(group.rank) gave an exchange up")
     }
 
     /// Sleeps until a signal changes.
@@ -176,7 +202,8 @@ public final class ExpertExchange {
             timeoutMilliseconds: timeoutMilliseconds, watching: awaited, for: "\(name) \(epoch)",
             until: { rankThatFailed != nil || seen.indices.contains { region.value($0) != seen[$0] } })
         let elapsed = UInt64(max(0, (ContinuousClock.now - start) / .nanoseconds(1)))
-        for other in awaited where other != group.rank { waitedNanoseconds[other] += elapsed }
+        waited.withLock { for other in awaited where other != group.rank { $0[other] += elapsed } }
+        try checkCancelled()
         try checkOthers("\(name) \(epoch)")
         guard came else {
             let names = awaited.map(String.init).joined(separator: ", ")
@@ -186,14 +213,21 @@ public final class ExpertExchange {
         }
     }
 
-    /// Whether the processor's cache is too small for `bytes` of each rank that shares it; what is written had better go
-    /// past it then.
+    /// Whether the processor's cache is too small for `bytes` of each rank that shares it; what is written had better
+    /// go past it then.
     func exceedsCache(_ bytes: Int) -> Bool {
         bytes * placement.ranksPerNode > Machine.lastLevelCacheSize ?? Self.usualCacheSize
     }
 
     /// Bytes of a last-level cache that the system does not tell.
     private static let usualCacheSize = 16 << 20
+
+    /// Whether this rank reads what every rank of its node keeps.
+    var seesNode: Bool {
+        (0..<placement.rankCount).allSatisfy { rank in
+            rank / wiring.nodeSize != wiring.node || region.peer(rank) != nil
+        }
+    }
 }
 
 /// A protocol's state machine, as `ExpertExchange` runs it.
@@ -203,7 +237,7 @@ protocol ExchangeMachine {
     /// The ranks that this one waits for.
     var awaited: [Int] { get }
     mutating func start(_ actions: inout [ExchangeAction])
-    mutating func handle(_ event: ExchangeEvent, _ actions: inout [ExchangeAction])
+    mutating func handle(_ event: ProtocolEvent, _ actions: inout [ExchangeAction])
 }
 
 extension DispatchProtocol: ExchangeMachine {}

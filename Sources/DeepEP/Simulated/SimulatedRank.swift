@@ -98,13 +98,13 @@ struct SimulatedRank {
         }
     }
 
-    private mutating func step(_ event: ExchangeEvent) throws(FathomError) {
+    private mutating func step(_ event: ProtocolEvent) throws(FathomError) {
         var actions: [ExchangeAction] = []
         handle(event, &actions)
         try perform(actions)
     }
 
-    private mutating func handle(_ event: ExchangeEvent, _ actions: inout [ExchangeAction]) {
+    private mutating func handle(_ event: ProtocolEvent, _ actions: inout [ExchangeAction]) {
         switch machine {
         case .dispatch(var dispatch):
             machine = nil
@@ -143,7 +143,7 @@ struct SimulatedRank {
         }
     }
 
-    private mutating func perform(_ action: ExchangeAction) throws(FathomError) -> ExchangeEvent? {
+    private mutating func perform(_ action: ExchangeAction) throws(FathomError) -> ProtocolEvent? {
         switch action {
         case .putCounts(let peer):
             outbox.append((peer, .counts(epoch: epoch, lists.counts(layouts[rank]))))

@@ -19,7 +19,9 @@ extension Machine {
     /// tell. The C library is not asked: on some virtual machines it adds up caches that this machine has no part of.
     public static let lastLevelCacheSize: Int? = {
         let sizes = (0..<8).compactMap { index -> Int? in
-            guard let text = ProcFile.contents("/sys/devices/system/cpu/cpu0/cache/index\(index)/size") else { return nil }
+            guard let text = ProcFile.contents("/sys/devices/system/cpu/cpu0/cache/index\(index)/size") else {
+                return nil
+            }
             let digits = text.prefix { $0.isNumber }
             let unit = text.dropFirst(digits.count).first == "M" ? 1 << 20 : 1 << 10
             return Int(digits).map { $0 * unit }

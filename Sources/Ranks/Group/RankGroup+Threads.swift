@@ -21,9 +21,41 @@ extension RankGroup {
         let memory = try SharedMemory(
             byteCount: ControlBlock.byteCount(rankCount: topology.rankCount), purpose: "a group of threads")
         let segment = SharedSegment(memory)
+        let table = SegmentTable()
+        return try run(topology, body) { rank throws(FathomError) in
+            try RankGroup(rank: rank, topology: topology, segment: segment, limits: limits, table: table)
+        }
+    }
+
+    /// As `threads`, but no rank sees another's memory: everything goes over a link, as between machines.
+    package static func linkedThreads<Result: Sendable>(
+        _ topology: Topology, limits: Limits = Limits(),
+        body: @escaping @Sendable (RankGroup) throws(FathomError) -> Result
+    ) throws(FathomError) -> [Result] {
+        var controls: [SharedSegment] = []
+        for _ in 0..<topology.rankCount {
+            let memory = try SharedMemory(
+                ownByteCount: ControlBlock.byteCount(rankCount: topology.rankCount), purpose: "a group of threads")
+            controls.append(SharedSegment(memory))
+        }
+        let segments = controls
+        let network = LoopbackNetwork(controls: segments)
+        return try run(topology, body) { rank throws(FathomError) in
+            try RankGroup(
+                rank: rank, topology: topology, segment: segments[rank], limits: limits,
+                link: LoopbackLink(rank: rank, rankCount: topology.rankCount, network: network),
+                addresses: segments.map { _ in [] })
+        }
+    }
+
+    /// Runs `body` as each rank of the group that `join` makes.
+    private static func run<Result: Sendable>(
+        _ topology: Topology, _ body: @escaping @Sendable (RankGroup) throws(FathomError) -> Result,
+        join: @escaping @Sendable (_ rank: Int) throws(FathomError) -> RankGroup
+    ) throws(FathomError) -> [Result] {
         let members = (0..<topology.rankCount).map { rank in
             RankThread { () throws(FathomError) -> Result in
-                let group = try RankGroup(rank: rank, topology: topology, segment: segment, limits: limits)
+                let group = try join(rank)
                 do throws(FathomError) {
                     try group.awaitOthers()
                     return try body(group)

@@ -33,6 +33,8 @@ public final class RankGroup: Sendable {
     private let segment: SharedSegment
     /// To ranks whose memory is not mapped here; nil where all memory is.
     let link: (any NetworkLink)?
+    /// Where threads of one process find each other's memory; nil where ranks are processes.
+    let table: SegmentTable?
     private let liveness: Liveness
     private let barrierCount = Atomic<UInt64>(0)
     private let spinLimit: Int
@@ -43,11 +45,15 @@ public final class RankGroup: Sendable {
 
     /// Joins; does not wait for others.
     ///
-    /// - Parameter link: connected, where the segment is this rank's alone.
+    /// - Parameters:
+    ///   - link: connected, where the segment is this rank's alone.
+    ///   - table: the same for all ranks, where they are threads of this process.
     init(
-        rank: Int, topology: Topology, segment: SharedSegment, limits: Limits, link: (any NetworkLink)? = nil
+        rank: Int, topology: Topology, segment: SharedSegment, limits: Limits, link: (any NetworkLink)? = nil,
+        table: SegmentTable? = nil
     ) throws(FathomError) {
         self.link = link
+        self.table = table
         self.rank = rank
         self.topology = topology
         self.limits = limits

@@ -17,7 +17,8 @@ struct SharedMemory: ~Copyable, @unchecked Sendable {
 
     let baseAddress: UnsafeMutableRawPointer
     let byteCount: Int
-    /// The file, by which others of this machine find the memory while it is open; −1 once closed.
+    /// The file, by which others of this machine find the memory while it is open; −1 once closed or where there is
+    /// none.
     private(set) var descriptor: Int32
 
     /// New memory.
@@ -34,6 +35,13 @@ struct SharedMemory: ~Copyable, @unchecked Sendable {
             throw FathomError(.unavailable, "no shared memory of \(byteCount) bytes for \(purpose): \(reason)")
         }
         try self.init(mapping: descriptor, byteCount: byteCount, purpose: purpose)
+    }
+
+    /// New memory that only this process sees, for ranks that are threads: large pages are easier to get for it.
+    ///
+    /// - Throws: `unavailable` if the system has none, naming `purpose`.
+    init(ownByteCount byteCount: Int, purpose: String) throws(FathomError) {
+        try self.init(mapping: -1, byteCount: byteCount, purpose: purpose)
     }
 
     /// The memory that process `process` has open as `descriptor`.
@@ -54,15 +62,16 @@ struct SharedMemory: ~Copyable, @unchecked Sendable {
         try self.init(mapping: own, byteCount: byteCount, purpose: purpose)
     }
 
-    /// Takes the descriptor over.
+    /// Takes the descriptor over; −1 for memory without a file.
     private init(mapping descriptor: Int32, byteCount: Int, purpose: String) throws(FathomError) {
         guard
             let memory = mmap(
-                nil, max(byteCount, 1), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, descriptor, 0),
+                nil, max(byteCount, 1), PROT_READ | PROT_WRITE,
+                (descriptor < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | MAP_NORESERVE, descriptor, 0),
             memory != MAP_FAILED
         else {
             let reason = systemErrorText()
-            close(descriptor)
+            if descriptor >= 0 { close(descriptor) }
             throw FathomError(.unavailable, "cannot map \(byteCount) bytes for \(purpose): \(reason)")
         }
         // Large pages spare most of the address translation of a long walk; refusal does no harm.

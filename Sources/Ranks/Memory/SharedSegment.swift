@@ -23,3 +23,13 @@ final class SharedSegment: @unchecked Sendable {
     /// See `SharedMemory`.
     func closeDescriptor() { memory.withLock { $0.closeDescriptor() } }
 }
+
+/// Where ranks that are threads of one process hand each other their segments.
+final class SegmentTable: Sendable {
+    private let segments = Mutex<[Int: SharedSegment]>([:])
+
+    subscript(rank: Int) -> SharedSegment? {
+        get { segments.withLock { $0[rank] } }
+        set { segments.withLock { $0[rank] = newValue } }
+    }
+}

@@ -128,9 +128,14 @@ extension RankGroup {
         var own: SharedSegment?
         var failure: FathomError?
         do throws(FathomError) {
-            own = SharedSegment(try SharedMemory(byteCount: size, purpose: purpose))
+            own = SharedSegment(
+                table == nil
+                    ? try SharedMemory(byteCount: size, purpose: purpose)
+                    : try SharedMemory(ownByteCount: size, purpose: purpose))
         } catch { failure = error }
-        let shown = [Int(getpid()), Int(own?.descriptor ?? -1), byteCount, signalCount]
+        table?[rank] = own
+        defer { table?[rank] = nil }
+        let shown = [Int(getpid()), own == nil ? -1 : max(Int(own?.descriptor ?? 0), 0), byteCount, signalCount]
         let bytes = shown.withUnsafeBytes { Array($0) }
         let all = try allGather(bytes, timeoutMilliseconds: timeoutMilliseconds).map { bytes in
             bytes.withUnsafeBytes { bytes in (0..<4).map { bytes.loadUnaligned(fromByteOffset: 8 * $0, as: Int.self) } }
@@ -151,6 +156,8 @@ extension RankGroup {
                 segments.append(own)
             } else if link != nil {
                 segments.append(nil)
+            } else if let table {
+                segments.append(table[other])
             } else {
                 segments.append(
                     SharedSegment(
