@@ -5,7 +5,7 @@ import DeepEP
 import Platform
 
 /// How fast tokens go to their experts and back.
-struct EPBench: ParsableCommand {
+struct EPBench: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure dispatch and combine, beside the machine's memcpy bandwidth.",
@@ -49,6 +49,8 @@ struct EPBench: ParsableCommand {
     var smoke = false
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         for (name, list) in [("--ranks", ranks), ("--tokens", tokens)] where MLA.numbers(list, from: 1) == nil {

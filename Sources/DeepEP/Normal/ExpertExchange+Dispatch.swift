@@ -6,6 +6,7 @@
 internal import CFathom
 public import Platform
 internal import Ranks
+internal import Telemetry
 internal import Tensors
 
 extension ExpertExchange {
@@ -21,6 +22,8 @@ extension ExpertExchange {
     public func dispatch(
         _ rows: TokenRows, _ selection: TopKSelection, reusing handle: DispatchHandle? = nil
     ) throws(FathomError) -> (tokens: ReceivedTokens, handle: DispatchHandle) {
+        let span = Spans.begin()
+        defer { Spans.end(span, .dispatch, rows.count) }
         let run: DispatchRun
         do throws(FathomError) {
             run = try prepare(rows, selection, handle)

@@ -2,6 +2,7 @@
 
 internal import KernelDispatch
 internal import Kernels
+internal import Telemetry
 internal import Workers
 
 /// Runs a group of products in one parallel region: the one driver of this module.
@@ -105,6 +106,12 @@ struct GemmDriver {
 
     /// Computes all of it.
     func run(on context: ComputeContext) {
+        let span = Spans.begin()
+        defer {
+            Spans.end(
+                span, .gemm, problems.reduce(0) { $0 + $1.rowCount }, problems.first?.outputs.count ?? 0,
+                problems.first?.depth ?? 0)
+        }
         let count = taskCount
         // The team counts tasks up to 2²⁰.
         let bundle = max(1, ceilDivide(count, 1 << 19))
