@@ -83,7 +83,9 @@ targets += [
     // Floor 4
     .target(
         name: "DeepGEMM",
-        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
+        dependencies: [
+            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "Kernels", "KernelDispatch",
+        ],
         resources: [
             .embedInCode("CUDA/gemm.cu"), .embedInCode("CUDA/gemm_layout.cuh"),
             .embedInCode("CUDA/matrix_rate.cu"),
@@ -91,17 +93,19 @@ targets += [
         swiftSettings: settings),
     .target(
         name: "FlashMLA",
-        dependencies: ["Platform", "LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
+        dependencies: [
+            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "Kernels", "KernelDispatch",
+        ],
         resources: [.embedInCode("CUDA/mla.cu"), .embedInCode("CUDA/mla_layout.cuh")],
         swiftSettings: settings),
     .target(
         name: "DeepEP",
         dependencies: [
-            "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Simulation", "Kernels",
+            "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "Ranks", "Simulation", "Kernels",
             "KernelDispatch",
         ],
         swiftSettings: kernelSettings),
-    .target(name: "EPLB", dependencies: ["Platform"], swiftSettings: settings),
+    .target(name: "EPLB", dependencies: ["Platform", "Telemetry"], swiftSettings: settings),
     .target(
         name: "ProfileData", dependencies: ["Platform", "Telemetry"],
         resources: [.embedInCode("Timeline/timeline.html")],
@@ -115,8 +119,8 @@ targets += [
     .target(
         name: "DeepSeekModel",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Ranks", "Kernels", "KernelDispatch", "DeepGEMM",
-            "FlashMLA", "EPLB", "DeepEP",
+            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "Ranks", "Kernels", "KernelDispatch",
+            "DeepGEMM", "FlashMLA", "EPLB", "DeepEP",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: settings),
@@ -187,6 +191,7 @@ let testedModules = [
     "Tokenizers", "DeepSeekModel", "Inference", "Server", "Commands", "Simulation", "DeepEP", "ProfileData", "Planner",
 ]
 let testDependencies: [String: [Target.Dependency]] = [
+    "ProfileData": ["Telemetry"],
     "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
     "DeepEP": ["LowPrecision", "Ranks", "Simulation", "Tensors", "Kernels", "KernelDispatch"],

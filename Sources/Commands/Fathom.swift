@@ -28,7 +28,7 @@ struct Fathom: AsyncParsableCommand {
             CommandGroup(name: "Answers", subcommands: answers),
             CommandGroup(name: "Model", subcommands: [Logits.self, Tokenize.self, Checkpoint.self]),
             CommandGroup(name: "Experts", subcommands: [EP.self, EPLBCommands.self]),
-            CommandGroup(name: "Fleet", subcommands: [PlanCommands.self]),
+            CommandGroup(name: "Fleet", subcommands: [PlanCommands.self, Profile.self]),
             CommandGroup(name: "Machine", subcommands: [Bench.self, Gemm.self, MLA.self, GPU.self, Doctor.self]),
             CommandGroup(name: "Groups", subcommands: [Launch.self, RanksCommand.self]),
         ]

@@ -11,11 +11,20 @@ public enum FathomMain {
     public static func run(_ arguments: [String]) async -> Int32 {
         do {
             var command = try Fathom.parseAsRoot(arguments)
-            if var asynchronous = command as? any AsyncParsableCommand {
-                try await asynchronous.run()
-            } else {
-                try command.run()
+            let recording = TraceRecording(command)
+            recording?.start()
+            do {
+                if var asynchronous = command as? any AsyncParsableCommand {
+                    try await asynchronous.run()
+                } else {
+                    try command.run()
+                }
+            } catch {
+                // The command's own failure is the one that counts.
+                try? recording?.finish()
+                throw error
             }
+            try recording?.finish()
             return 0
         } catch let error as FathomError {
             StandardError.write("fathom: error: \(error)\n")

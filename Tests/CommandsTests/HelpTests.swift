@@ -12,7 +12,8 @@ struct HelpTests {
         ["eplb", "plan"], ["eplb", "show"], ["eplb", "bench"], ["gpu"], ["gpu", "info"], ["gpu", "compile"],
         ["gpu", "explain"], ["gpu", "explain", "gemm"], ["gpu", "test"], ["gpu", "bench"], ["doctor"],
         ["launch"], ["ranks"], ["ranks", "check"], ["ep"], ["ep", "bench"], ["ep", "plan"], ["ep", "simulate"],
-        ["plan"], ["plan", "deepseek-day6"],
+        ["plan"], ["plan", "deepseek-day6"], ["profile"], ["profile", "report"], ["profile", "compare"],
+        ["profile", "timeline"], ["profile", "what-if"],
     ]
 
     @Test("every command explains itself with an example", arguments: commands)
@@ -28,7 +29,7 @@ struct HelpTests {
     func complete() async throws {
         for parent in [
             [], ["checkpoint"], ["bench"], ["gemm"], ["mla"], ["eplb"], ["gpu"], ["gpu", "explain"], ["ranks"], ["ep"],
-            ["plan"],
+            ["plan"], ["profile"],
         ] {
             let help = try await FathomProcess.run(parent + ["--help"]).output
             for match in help.matches(of: /(?m)^  ([a-z]+) {2,}[A-Z]/) {

@@ -28,6 +28,8 @@ struct ClassTests {
             ("void (anonymous namespace)::elementwise_kernel_with_index<int>(int)", .other),
             ("void flash::flash_fwd_splitkv_mla_kernel<x>(p)", .attentionForward),
             ("void layer_norm::ln_fwd_kernel<a, flash>(x)", .norm), ("rotary_kernel", .rope), ("", .other),
+            ("ep combine", .combine), ("gemm", .denseGemm), ("attention", .attentionForward),
+            ("attention block", .other),
             ("<", .other), ("(", .other), ("void cutlass::device_kernel<", .other), (">>", .other),
         ])
     func classes(name: String, kernelClass: KernelClass) {

@@ -7,7 +7,7 @@ import Platform
 import Tensors
 
 /// How fast a model reads a prompt and writes an answer.
-struct BenchGenerate: ParsableCommand {
+struct BenchGenerate: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
         abstract: "Measure prefill and decode of one sequence, beside the machine's limits.",
@@ -52,6 +52,8 @@ struct BenchGenerate: ParsableCommand {
     @OptionGroup(title: "Model") var execution: ExecutionOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup var logging: LoggingOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         if promptTokens < 1 || outputTokens < 1 || repetitions < 1 {

@@ -6,7 +6,7 @@ import Platform
 import Tokenizers
 
 /// A conversation in the terminal.
-struct Chat: AsyncParsableCommand {
+struct Chat: AsyncParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         abstract: "Talk with a model in the terminal.",
         discussion: """
@@ -37,6 +37,8 @@ struct Chat: AsyncParsableCommand {
     @OptionGroup(title: "Model") var execution: ExecutionOptions
     @OptionGroup(title: "Model") var experts: ExpertOptions
     @OptionGroup var logging: LoggingOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() async throws {
         if try experts.workedForAnother(model, execution: execution, logger: logging.logger(label: "fathom")) { return }

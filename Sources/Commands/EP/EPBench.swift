@@ -5,7 +5,7 @@ import DeepEP
 import Platform
 
 /// How fast tokens go to their experts and back.
-struct EPBench: ParsableCommand {
+struct EPBench: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure dispatch and combine, beside the machine's memcpy bandwidth.",
@@ -59,6 +59,8 @@ struct EPBench: ParsableCommand {
     var smoke = false
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     private var isLowLatency: Bool { mode == ExchangeMode.lowLatency.rawValue }
     private var tokenList: String { tokens ?? (isLowLatency ? "128" : "4096,128") }

@@ -5,7 +5,7 @@ import DeepEP
 import Platform
 
 /// The protocols under virtual time and faults.
-struct EPSimulate: ParsableCommand {
+struct EPSimulate: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate",
         abstract: "Run dispatch and combine under random delays, reorderings, stalls and deaths.",
@@ -32,6 +32,8 @@ struct EPSimulate: ParsableCommand {
     var death = false
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         guard runs >= 1, runs <= 100_000_000 else {

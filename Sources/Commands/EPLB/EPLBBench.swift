@@ -5,7 +5,7 @@ import EPLB
 import Platform
 
 /// How fast plans are made, and how good they are.
-struct EPLBBench: ParsableCommand {
+struct EPLBBench: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure planning on one core: time, balance, locality, bytes moved.",
@@ -41,6 +41,8 @@ struct EPLBBench: ParsableCommand {
     var smoke = false
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         if shapeList == nil {

@@ -5,7 +5,7 @@ import EPLB
 import Platform
 
 /// Loads in, placements out.
-struct EPLBPlan: ParsableCommand {
+struct EPLBPlan: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "plan",
         abstract: "Plan which experts get replicas and where they go; JSON lines in and out.",
@@ -86,6 +86,8 @@ struct EPLBPlan: ParsableCommand {
                 + "legal with --migrate are those of the placement in force, "
                 + "\(found.replicaCount), \(found.nodeCount) and \(found.rankCount)")
     }
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         guard slack.isFinite, slack >= 0 else { throw ValidationError("--slack is \(slack); legal is 0 or more") }

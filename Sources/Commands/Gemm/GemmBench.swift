@@ -7,7 +7,7 @@ import Platform
 import Workers
 
 /// How fast matrices are multiplied.
-struct GemmBench: ParsableCommand {
+struct GemmBench: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure products D = A·Bᵀ, beside the machine's limits.",
@@ -50,6 +50,8 @@ struct GemmBench: ParsableCommand {
     var smoke = false
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         for (name, list) in [("--m", m), ("--group-rows", groupRows)] where Self.numbers(list, limit: 1 << 24) == nil {

@@ -6,7 +6,7 @@ import Platform
 import Tokenizers
 
 /// Continues a text or a list of token ids.
-struct Generate: AsyncParsableCommand {
+struct Generate: AsyncParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         abstract: "Continue a text or a list of token ids.",
         discussion: """
@@ -33,6 +33,8 @@ struct Generate: AsyncParsableCommand {
     @OptionGroup(title: "Model") var experts: ExpertOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup var logging: LoggingOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         if prompt != nil, tokens != nil {

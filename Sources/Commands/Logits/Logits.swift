@@ -6,7 +6,7 @@ import Platform
 import Tensors
 
 /// Writes the logits of a prompt to a file.
-struct Logits: ParsableCommand {
+struct Logits: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         abstract: "Write the logits of every token of a prompt.",
         discussion: """
@@ -33,6 +33,8 @@ struct Logits: ParsableCommand {
     @OptionGroup(title: "Model") var model: ModelOptions
     @OptionGroup(title: "Model") var execution: ExecutionOptions
     @OptionGroup var logging: LoggingOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let ids = tokens.ids

@@ -7,7 +7,7 @@ import Platform
 import Workers
 
 /// How fast latent attention decodes, and how fast variable-length attention runs forward and backward.
-struct MLABench: ParsableCommand {
+struct MLABench: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure attention, beside the machine's limits.",
@@ -55,6 +55,8 @@ struct MLABench: ParsableCommand {
     var smoke = false
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         if MLA.numbers(heads, from: 1) == nil { throw ValidationError("--heads is a list of numbers from 1") }

@@ -10,7 +10,7 @@ import Synchronization
 public import Telemetry
 
 /// Serves a model over HTTP.
-struct Serve: AsyncParsableCommand {
+struct Serve: AsyncParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve a model over HTTP: OpenAI's API and a chat page.",
         discussion: """
@@ -55,6 +55,8 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup(title: "Model") var execution: ExecutionOptions
     @OptionGroup(title: "Model") var experts: ExpertOptions
     @OptionGroup var logging: LoggingOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         for (flag, value) in [("--max-running", maxRunning), ("--max-waiting", maxWaiting)] {

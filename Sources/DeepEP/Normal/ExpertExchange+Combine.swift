@@ -6,6 +6,7 @@
 internal import CFathom
 public import Platform
 internal import Ranks
+internal import Telemetry
 public import Tensors
 
 /// What comes back to a rank's tokens.
@@ -84,6 +85,8 @@ extension ExpertExchange {
     func performCombine(
         _ returned: TokenRows, _ handle: DispatchHandle, _ options: CombineOptions, inPlace: Bool
     ) throws(FathomError) -> CombinedTokens {
+        let span = Spans.begin()
+        defer { Spans.end(span, .combine, returned.count) }
         var run: CombineRun
         do throws(FathomError) {
             run = try prepare(returned, handle, options)

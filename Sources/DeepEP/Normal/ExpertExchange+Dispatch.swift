@@ -6,6 +6,7 @@
 internal import CFathom
 public import Platform
 internal import Ranks
+internal import Telemetry
 internal import Tensors
 
 extension ExpertExchange {
@@ -28,6 +29,8 @@ extension ExpertExchange {
     func performDispatch(
         _ rows: TokenRows, _ selection: TopKSelection, reusing handle: DispatchHandle?
     ) throws(FathomError) -> Dispatched {
+        let span = Spans.begin()
+        defer { Spans.end(span, .dispatch, rows.count) }
         let run: DispatchRun
         do throws(FathomError) {
             run = try prepare(rows, selection, handle)

@@ -2,6 +2,7 @@
 
 internal import KernelDispatch
 internal import Kernels
+internal import Telemetry
 internal import Workers
 
 /// Runs a group of products: the one driver of this module.
@@ -127,6 +128,12 @@ struct GemmDriver {
 
     /// Computes all of it.
     func run(on context: ComputeContext) {
+        let span = Spans.begin()
+        defer {
+            Spans.end(
+                span, .gemm, problems.reduce(0) { $0 + $1.rowCount }, problems.first?.outputs.count ?? 0,
+                problems.first?.depth ?? 0)
+        }
         guard problems.contains(where: sharesRows) else {
             return run(Wave(problems: problems.indices, starts: []), nil, context)
         }

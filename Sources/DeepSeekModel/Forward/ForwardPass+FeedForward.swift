@@ -4,6 +4,7 @@ internal import DeepGEMM
 internal import KernelDispatch
 internal import Kernels
 internal import Platform
+internal import Telemetry
 internal import Tensors
 internal import Workers
 
@@ -107,7 +108,9 @@ extension ForwardPass {
             let input = try activations(normed, rows: rows, width: hiddenSize, for: layer.experts[0].gate)
             let received: ExpertRows
             if let exchange {
-                received = try exchange.dispatch(layer: index, rows: input, choices: choices)
+                received = try Spans.measure(.expertDispatch, index, rows) { () throws(FathomError) in
+                    try exchange.dispatch(layer: index, rows: input, choices: choices)
+                }
             } else {
                 received = try gather(ExpertPlan(choices: choices, expertCount: layer.experts.count), input)
             }
@@ -123,7 +126,9 @@ extension ForwardPass {
             let outputs = try mlp(groups)
             let chosen: [[UnsafePointer<Float>]]
             if let exchange {
-                chosen = try exchange.combine(outputs: outputs.first ?? hidden)
+                chosen = try Spans.measure(.expertCombine, index, rows) { () throws(FathomError) in
+                    try exchange.combine(outputs: outputs.first ?? hidden)
+                }
             } else {
                 // SAFETY: rows of the outputs, which stay until the sum.
                 chosen = received.places.map { $0.map { UnsafePointer(outputs[$0.group] + $0.row * hiddenSize) } }

@@ -5,6 +5,7 @@ internal import FlashMLA
 internal import KernelDispatch
 internal import Kernels
 internal import Platform
+internal import Telemetry
 internal import Tensors
 internal import Workers
 
@@ -34,11 +35,15 @@ struct ForwardPass {
             let tables = try rotaryTables()
             for (index, layer) in weights.layers.enumerated() {
                 if batch.count > 0 {
-                    try attention(layer, cache: cache.layer(index), tables: tables, hidden: hidden)
+                    try Spans.measure(.attentionBlock, index, batch.count) { () throws(FathomError) in
+                        try attention(layer, cache: cache.layer(index), tables: tables, hidden: hidden)
+                    }
                 }
-                try feedForward(layer, index: index, hidden: hidden)
+                try Spans.measure(.feedForward, index, batch.count) { () throws(FathomError) in
+                    try feedForward(layer, index: index, hidden: hidden)
+                }
             }
-            return try logits(hidden)
+            return try Spans.measure(.head, batch.logitsRows.count) { () throws(FathomError) in try logits(hidden) }
         }
     }
 

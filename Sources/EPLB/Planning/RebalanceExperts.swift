@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 public import Platform
+internal import Telemetry
 
 /// Decides which experts get replicas and where every replica goes, so that the fullest rank has little to do.
 ///
@@ -10,6 +11,8 @@ public import Platform
 public func rebalanceExperts(
     _ loads: ExpertLoads, on shape: PlacementShape, options: RebalanceOptions = .init()
 ) throws(FathomError) -> ExpertPlacement {
+    let span = Spans.begin()
+    defer { Spans.end(span, .plan, loads.layerCount, loads.expertCount, shape.replicaCount) }
     try shape.validate(expertCount: loads.expertCount)
     let policy = try options.policy.resolved(for: shape, expertCount: loads.expertCount)
     var planner = try Planner(shape: shape, expertCount: loads.expertCount, policy: policy, options: options)

@@ -2,6 +2,7 @@
 
 public import KernelDispatch
 public import Platform
+internal import Telemetry
 internal import Tensors
 internal import Workers
 
@@ -19,6 +20,8 @@ internal import Workers
 public func attend(
     _ requests: [AttentionRequest], shape: AttentionShape, cache: LatentCacheLayer, on context: ComputeContext
 ) throws(FathomError) {
+    let span = Spans.begin()
+    defer { Spans.end(span, .attention, requests.reduce(0) { $0 + $1.tokenCount }, shape.headCount, requests.count) }
     precondition(cache.rowWidth == shape.rowWidth, "cache rows are \(cache.rowWidth) wide, queries \(shape.rowWidth)")
     precondition(
         AttentionShape.isSupported(rowWidth: shape.rowWidth, valueWidth: shape.valueWidth),

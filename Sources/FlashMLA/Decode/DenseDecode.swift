@@ -2,6 +2,7 @@
 
 public import KernelDispatch
 public import Platform
+internal import Telemetry
 internal import Workers
 
 /// Dense attention of a few query tokens of each request over a paged latent cache: FlashMLA's
@@ -35,6 +36,8 @@ public func denseDecode(
     schedule: MLASchedule? = nil, out: DecodeTensor, logSums: UnsafeMutableBufferPointer<Float>?,
     on context: ComputeContext
 ) throws(FathomError) {
+    let span = Spans.begin()
+    defer { Spans.end(span, .attention, queries.tokenCount, queries.headCount, queries.requestCount) }
     try DecodeRule.check(queries, "queries")
     try DecodeRule.check(cache)
     try DecodeRule.check(queries: queries, cache: cache)

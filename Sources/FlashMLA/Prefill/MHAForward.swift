@@ -3,6 +3,7 @@
 public import KernelDispatch
 internal import Kernels
 public import Platform
+internal import Telemetry
 internal import Tensors
 
 #if canImport(Glibc)
@@ -34,6 +35,8 @@ public func multiHeadAttention(
     queries: MHATensor, keys: MHATensor, values: MHATensor, problem: MHAProblem, out: MHATensor,
     logSums: UnsafeMutableBufferPointer<Float>?, on context: ComputeContext
 ) throws(FathomError) {
+    let span = Spans.begin()
+    defer { Spans.end(span, .attention, queries.tokenCount, queries.headCount, 1) }
     try MHARule.check(queries: queries, keys: keys, values: values)
     try MHARule.check(problem, queries: queries, keys: keys)
     try MHARule.check(out, "out", like: queries, "the queries", width: values.width, written: true)

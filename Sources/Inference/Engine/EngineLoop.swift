@@ -4,6 +4,7 @@ import DeepSeekModel
 import Logging
 import Platform
 import Synchronization
+import Telemetry
 
 /// The engine's thread: plan, compute, choose, deliver, again.
 struct EngineLoop {
@@ -49,7 +50,10 @@ struct EngineLoop {
 
     private mutating func step(_ plan: StepPlan) {
         let start = clock.now
-        let computed = compute(plan.chunks)
+        let span = Spans.begin()
+        defer { Spans.end(span, .step, plan.chunks.count, plan.chunks.reduce(0) { $0 + $1.tokens.count }) }
+        let computed = Spans.measure(.forward, plan.chunks.count) { compute(plan.chunks) }
+        let sampling = Spans.begin()
         var samples: [SampledToken] = []
         var deliveries: [Delivery] = []
         for row in computed.rows {
@@ -62,6 +66,7 @@ struct EngineLoop {
             samples.append(SampledToken(id: row.id, token: choice.token, isLast: outcome.ending != nil))
             deliveries.append(Delivery(id: row.id, event: outcome.event, ending: outcome.ending))
         }
+        Spans.end(sampling, .sample, samples.count)
         let seconds = (clock.now - start).seconds
         settle(plan, samples, deliveries, failures: computed.failures, seconds: seconds)
     }

@@ -78,6 +78,16 @@ public enum KernelClass: String, CaseIterable, Sendable {
 
     /// The class of the kernel or span of this name.
     public init(kernelName text: String) {
+        // Fathom's own spans.
+        switch text {
+        case "ep dispatch": self = .dispatch
+        case "ep combine": self = .combine
+        case "attention block": self = .other
+        default: self.init(kernel: text)
+        }
+    }
+
+    private init(kernel text: String) {
         let name = KernelName(text)
         self = Self.expertParallel(name) ?? Self.compute(name, text.lowercased())
     }

@@ -28,6 +28,8 @@ struct KernelName {
 
     /// A name that fits a table.
     var short: String {
+        // The name of the wrapped class says less than its namespace.
+        if leaf == "GemmKernel", let scope = scopes.last { return String(scope) }
         let scope = scopes.last.map { $0 == "native" || $0 == "cuda" ? "" : "\($0)::" } ?? ""
         return scope + leaf
     }

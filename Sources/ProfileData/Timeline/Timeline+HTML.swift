@@ -48,7 +48,7 @@ extension Timeline {
         }.joined(separator: ",")
         let communication = report.communication
         text += "],\"gaps\":["
-        text += communication.gaps.map {
+        text += communication.gaps.prefix(Self.maximumBoxes / 10).map {
             "[\($0.start),\($0.duration),\(quoted($0.kernel)),\(quoted($0.before)),\(quoted($0.after))]"
         }.joined(separator: ",")
         return text + "],\"active\":\(report.active),\"computing\":\(report.computing),"

@@ -72,12 +72,31 @@ extension Timeline {
             svg += """
                 <line x1="\(x)" x2="\(x)" y1="\(Self.top - 14)" y2="\(bottom)" stroke="#e2e8f0"/>\
                 <text x="\(x)" y="\(Self.top - 20)" font-size="12" fill="#64748b" text-anchor="middle">\
-                \(time == 0 ? "0" : Self.text(time))</text>
+                \(mark(time))</text>
 
                 """
             time += step
         }
         return svg
+    }
+
+    /// A time on the ruler.
+    private func mark(_ time: Int64) -> String {
+        guard time > 0 else { return "0" }
+        let parts = Self.text(time).split(separator: " ")
+        var number = parts[0]
+        while number.contains("."), number.hasSuffix("0") || number.hasSuffix(".") {
+            if number.removeLast() == "." { break }
+        }
+        return parts.count == 2 ? "\(number) \(parts[1])" : String(number)
+    }
+
+    /// Whether light text is read better on a class's colour.
+    private static func isDark(_ kernelClass: KernelClass) -> Bool {
+        switch kernelClass {
+        case .weightGradientGemm, .groupedGemm, .attentionBackward, .rope, .layout, .collective: true
+        default: false
+        }
     }
 
     private func draw(_ lane: Lane, y: Double) -> String {
@@ -99,10 +118,10 @@ extension Timeline {
                 fill="#eef2ff"/>
                 """
             let fits = Int(width / 6.6)
-            if fits >= 4 {
+            if band.name.count <= fits {
                 svg += """
                     <text x="\(number(x(band.start) + width / 2))" y="\(number(y + 11))" font-size="10.5" \
-                    fill="#4338ca" text-anchor="middle">\(Self.escaped(String(band.name.prefix(fits))))</text>
+                    fill="#4338ca" text-anchor="middle">\(Self.escaped(band.name))</text>
                     """
             }
         }
@@ -113,11 +132,12 @@ extension Timeline {
                 height="\(Self.laneHeight)" fill="\(Self.color(box.kernelClass))"\
                 \(width > 4 ? " stroke=\"#ffffff\" stroke-width=\"0.6\"" : "")/>
                 """
-            let label = KernelName(trace.names[box.name]).leaf
-            if box.count == 1, width > Double(label.count) * 6.4 + 6 {
+            // Only wide boxes have room for a name.
+            let label = width > 20 ? KernelName(trace.names[box.name]).short : ""
+            if box.count == 1, !label.isEmpty, width > Double(label.count) * 6.4 + 6 {
                 svg += """
                     <text x="\(number(x(box.start) + width / 2))" y="\(number(boxTop + 36))" font-size="11" \
-                    fill="#0f172a" text-anchor="middle">\(Self.escaped(String(label)))</text>
+                    fill="\(Self.isDark(box.kernelClass) ? "#f8fafc" : "#0f172a")" text-anchor="middle">\(Self.escaped(label))</text>
                     """
             }
         }
@@ -126,8 +146,9 @@ extension Timeline {
 
     private func exposures(bottom: Double) -> String {
         var svg = ""
-        for (index, gap) in report.communication.gaps.prefix(2000).enumerated() {
-            let width = max(0.8, x(gap.start + gap.duration) - x(gap.start))
+        for (index, gap) in report.communication.gaps.prefix(Self.maximumBoxes / 100).enumerated() {
+            let width = x(gap.start + gap.duration) - x(gap.start)
+            guard width >= 0.05 else { continue }
             svg += """
                 <rect x="\(number(x(gap.start)))" y="\(Self.top - 12)" width="\(number(width))" \
                 height="\(number(bottom - Self.top + 12))" fill="#dc2626" fill-opacity="0.13"/>\
@@ -146,9 +167,9 @@ extension Timeline {
 
     private func legend(y: Double) -> String {
         var svg = ""
-        let perRow = 8
+        let perRow = 7
         for (index, entry) in classes.enumerated() {
-            let x = 30 + Double(index % perRow) * 220
+            let x = 30 + Double(index % perRow) * 250
             let y = y + Double(index / perRow) * 28
             svg += """
                 <rect x="\(number(x))" y="\(number(y - 11))" width="14" height="14" rx="3" \

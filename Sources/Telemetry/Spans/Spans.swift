@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+
+public import Platform
+import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// The tracer of the house: where the time of this process goes.
+///
+/// Off by default, at the cost of one load and one branch. On, a span costs two readings of the clock and one record in
+/// a buffer of its thread, which keeps the last ones; what was overwritten is counted. `finish` writes all as a Chrome
+/// trace.
+///
+///     let start = Spans.begin()
+///     defer { Spans.end(start, .gemm, m, n, k) }
+///
+/// Inner loops use this and not swift-distributed-tracing's API: its spans are existentials with a lock, a context and
+/// attributes in dictionaries, microseconds where a product takes ten.
+public enum Spans {
+    /// Threads with buffers of their own; spans of further ones are dropped and counted.
+    public static let maximumThreads = 256
+
+    /// When a span began; nothing while the tracer is off.
+    public struct Start: Sendable {
+        /// Nanoseconds of the monotonic clock; 0 is off.
+        @usableFromInline
+        let time: Int64
+
+        @usableFromInline
+        init(time: Int64) { self.time = time }
+    }
+
+    /// What `finish` wrote.
+    public struct Summary: Sendable {
+        public var spanCount: Int
+        public var threadCount: Int
+        /// Spans that were overwritten, or came from more than `maximumThreads` threads.
+        public var droppedCount: Int
+        /// What one span costs, measured when recording ends, in nanoseconds.
+        public var nanosecondsPerSpan: Double
+        /// From `start` to `finish`, in nanoseconds.
+        public var duration: Int64
+
+        /// The time of all spans, dropped ones too, as a part of the recording's on one thread.
+        public var overhead: Double {
+            duration == 0 ? 0 : nanosecondsPerSpan * Double(spanCount + droppedCount) / Double(duration)
+        }
+    }
+
+    private static let isOn = Atomic<Bool>(false)
+    private static let dropped = Atomic<Int>(0)
+    private static let startTime = Atomic<Int64>(0)
+    private static let buffers = Mutex<[SpanBuffer]>([])
+
+    /// Whether spans are recorded.
+    public static var isRecording: Bool { isOn.load(ordering: .relaxed) }
+
+    /// Starts recording; spans that began before are left out.
+    public static func start() {
+        _ = threadBuffer()
+        for buffer in buffers.withLock({ $0 }) { _ = buffer.drain() }
+        dropped.store(0, ordering: .relaxed)
+        startTime.store(now(), ordering: .relaxed)
+        isOn.store(true, ordering: .releasing)
+    }
+
+    /// The beginning of a span.
+    @inlinable
+    public static func begin() -> Start {
+        isRecording ? startNow() : Start(time: 0)
+    }
+
+    /// The end of a span, with the numbers that its kind has names for; kind and numbers are computed only while spans
+    /// are recorded.
+    @inlinable
+    public static func end(
+        _ start: Start, _ kind: @autoclosure () -> SpanKind, _ a: @autoclosure () -> Int = 0,
+        _ b: @autoclosure () -> Int = 0, _ c: @autoclosure () -> Int = 0
+    ) {
+        if start.time != 0 { record(start, kind(), a(), b(), c()) }
+    }
+
+    /// The span of what `body` does.
+    @inlinable
+    public static func measure<Result: ~Copyable, Failure: Error>(
+        _ kind: @autoclosure () -> SpanKind, _ a: @autoclosure () -> Int = 0, _ b: @autoclosure () -> Int = 0,
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        let start = begin()
+        defer { if start.time != 0 { record(start, kind(), a(), b(), 0) } }
+        return try body()
+    }
+
+    /// Nanoseconds of the monotonic clock.
+    static func now() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+
+    @usableFromInline
+    static func startNow() -> Start { Start(time: now()) }
+
+    @usableFromInline
+    static func record(_ start: Start, _ kind: SpanKind, _ a: Int, _ b: Int, _ c: Int) {
+        guard isOn.load(ordering: .relaxed) else { return }
+        guard let buffer = threadBuffer() else {
+            dropped.wrappingAdd(1, ordering: .relaxed)
+            return
+        }
+        buffer.add(
+            SpanRecord(
+                start: start.time, end: now(), a: Int32(clamping: a), b: Int32(clamping: b), c: Int32(clamping: c),
+                kind: kind.id))
+    }
+
+    // MARK: Threads
+
+    private static let key: pthread_key_t = {
+        var key = pthread_key_t()
+        let status = pthread_key_create(&key, nil)
+        precondition(status == 0, "the system has a thread-specific key left")
+        return key
+    }()
+
+    /// This thread's buffer; nil where there are too many threads.
+    private static func threadBuffer() -> SpanBuffer? {
+        // SAFETY: the pointer is to a buffer that `buffers` keeps for the life of the process.
+        if let pointer = pthread_getspecific(key) {
+            return Unmanaged<SpanBuffer>.fromOpaque(pointer).takeUnretainedValue()
+        }
+        let buffer: SpanBuffer? = buffers.withLock { buffers in
+            guard buffers.count < maximumThreads else { return nil }
+            // The thread that starts the first recording comes first.
+            let name = buffers.isEmpty ? "main" : "thread \(buffers.count)"
+            let buffer = SpanBuffer(threadID: buffers.count, threadName: name)
+            buffers.append(buffer)
+            return buffer
+        }
+        guard let buffer else { return nil }
+        // SAFETY: `buffers` keeps it, as above.
+        pthread_setspecific(key, Unmanaged.passUnretained(buffer).toOpaque())
+        return buffer
+    }
+
+    // MARK: Writing
+
+    /// What a span costs, in nanoseconds.
+    private static func measureCost() -> Double {
+        let buffer = SpanBuffer(threadID: 0, threadName: "")
+        let count = SpanBuffer.capacity
+        let start = now()
+        for _ in 0..<count {
+            buffer.add(SpanRecord(start: now(), end: now(), a: 0, b: 0, c: 0, kind: 0))
+        }
+        return Double(now() - start) / Double(count)
+    }
+
+    /// Stops recording and writes what was recorded to `path`, as a Chrome trace.
+    ///
+    /// - Throws: `io`; the recorded spans are gone then, too.
+    public static func finish(path: String, processName: String) throws(FathomError) -> Summary {
+        isOn.store(false, ordering: .sequentiallyConsistent)
+        let duration = now() - startTime.load(ordering: .relaxed)
+        let kinds = SpanKind.all
+        let process = Int(getpid())
+        var writer = try ChromeTraceWriter(path: path, traceName: FilePaths.name(of: path))
+        try writer.nameProcess(process, processName)
+        var summary = Summary(
+            spanCount: 0, threadCount: 0, droppedCount: dropped.load(ordering: .relaxed),
+            nanosecondsPerSpan: measureCost(), duration: duration)
+        for buffer in buffers.withLock({ $0 }) {
+            let (records, overwritten) = buffer.drain()
+            summary.droppedCount += overwritten
+            guard !records.isEmpty else { continue }
+            summary.threadCount += 1
+            summary.spanCount += records.count
+            try writer.nameThread(buffer.threadID, of: process, buffer.threadName)
+            for record in records {
+                let kind = kinds[Int(record.kind)]
+                let values = [record.a, record.b, record.c]
+                try writer.complete(
+                    kind.name, category: kind.category, process: process, thread: buffer.threadID, start: record.start,
+                    duration: max(0, record.end - record.start),
+                    arguments: zip(kind.numbers, values).map { ($0, .integer(Int($1))) })
+            }
+        }
+        try writer.finish()
+        return summary
+    }
+}
