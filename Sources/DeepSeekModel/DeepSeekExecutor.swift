@@ -100,7 +100,7 @@ public final class DeepSeekExecutor: ModelExecutor {
         for file in tensors.files { file.adviseLargePages() }
         format = options.cacheType == .float32 ? .float32 : .bfloat16
         let bytesPerToken = configuration.layerCount * configuration.cacheRowWidth * format.byteCount
-        let tokens = options.cacheTokens ?? Self.defaultCacheTokens(configuration, bytesPerToken: bytesPerToken)
+        let tokens = Self.cacheTokens(options, configuration)
         // Block ids have 32 bits.
         guard tokens <= Int(Int32.max) * LatentCacheLayer.blockSize else {
             throw FathomError(.unavailable, "no memory for a KV cache of \(tokens) tokens")
@@ -209,9 +209,15 @@ public final class DeepSeekExecutor: ModelExecutor {
         logger.info("multi-token-prediction layers are in the checkpoint and not used: model.layers.\(list)")
     }
 
-    /// Room for four contexts and at least 65,536 tokens, within a quarter of the machine's memory.
-    private static func defaultCacheTokens(_ c: DeepSeekConfiguration, bytesPerToken: Int) -> Int {
+    /// Tokens of the cache. By default room for four contexts and at least 65,536 tokens, within a quarter of the
+    /// machine's memory.
+    ///
+    /// - Parameter caches: caches on this machine.
+    static func cacheTokens(_ options: Options, _ c: DeepSeekConfiguration, caches: Int = 1) -> Int {
+        if let tokens = options.cacheTokens { return tokens }
+        let format: LatentCacheLayer.Format = options.cacheType == .float32 ? .float32 : .bfloat16
+        let bytesPerToken = c.layerCount * c.cacheRowWidth * format.byteCount
         let wanted = max(4 * c.contextLength, 1 << 16)
-        return max(LatentCacheLayer.blockSize, min(wanted, Machine.totalMemory / 4 / bytesPerToken))
+        return max(LatentCacheLayer.blockSize, min(wanted, Machine.totalMemory / 4 / bytesPerToken / caches))
     }
 }

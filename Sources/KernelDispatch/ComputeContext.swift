@@ -2,6 +2,7 @@
 
 public import Kernels
 public import Platform
+internal import Synchronization
 internal import Tensors
 public import Workers
 
@@ -13,9 +14,13 @@ public final class ComputeContext: Sendable {
     /// Products of bfloat16 pairs; nil where the instruction set has none.
     public let pairKernels: PairKernels?
     private let scratch: [AlignedBuffer<Float>]
+    private let shared: Mutex<AlignedBuffer<Float>>
 
     /// Floats of scratch that each worker has: 4 MiB, of which only what is touched becomes resident.
     public static let scratchCount = 1 << 20
+
+    /// Floats that the workers share during a call: 32 MiB, of which only what is touched becomes resident.
+    public static let sharedCount = 1 << 23
 
     /// - Parameters:
     ///   - threadCount: threads that compute, at least 1.
@@ -31,6 +36,14 @@ public final class ComputeContext: Sendable {
             buffers.append(try AlignedBuffer(count: Self.scratchCount, purpose: "kernel scratch"))
         }
         scratch = buffers
+        shared = Mutex(try AlignedBuffer(count: Self.sharedCount, purpose: "shared kernel scratch"))
+    }
+
+    /// Lends `sharedCount` floats to one call at a time, which fills them in one region of the team and reads them in
+    /// the next. `body` runs outside of regions.
+    public func withShared(_ body: (UnsafeMutablePointer<Float>) -> Void) {
+        // SAFETY: the lock is held as long as the memory is lent.
+        shared.withLock { body($0.baseAddress) }
     }
 
     /// `scratchCount` floats that belong to `worker` during a task.

@@ -2,15 +2,15 @@
 
 /// Attention of a tile of query rows over one stretch of cached keys: the arguments of `attentionBlock`.
 ///
-/// A row is one head of one token. Keys are cache rows of `keyWidth` numbers, decoded to float; the first
-/// `valueWidth` of each are also the value (multi-head latent attention in its absorbed form).
+/// A row is one head of one token. Keys are cache rows of `keyWidth` numbers, decoded to float or, for few rows, as
+/// they are stored; the first `valueWidth` of each are also the value (multi-head latent attention, absorbed).
 public struct AttentionArguments {
     /// Queries [rowCount, keyWidth], rows `queryStride` floats apart.
     public var queries: UnsafePointer<Float>
     public var queryStride: Int
     public var rowCount: Int
-    /// Keys of this block [keyCount, keyWidth], rows `keyStride` floats apart; at most 64.
-    public var keys: UnsafePointer<Float>
+    /// Keys of this block [keyCount, keyWidth] in the kernel's format, rows `keyStride` numbers apart; at most 64.
+    public var keys: UnsafeRawPointer
     public var keyStride: Int
     public var keyCount: Int
     public var keyWidth: Int
@@ -27,12 +27,14 @@ public struct AttentionArguments {
     public var outStride: Int
     /// rowCount × 64 floats of scratch.
     public var scores: UnsafeMutablePointer<Float>
+    /// The next block's keys, one behind the other, which stored keys ask for meanwhile; or nil.
+    public var ahead: UnsafeRawPointer?
 
     public init(
-        queries: UnsafePointer<Float>, queryStride: Int, rowCount: Int, keys: UnsafePointer<Float>, keyStride: Int,
+        queries: UnsafePointer<Float>, queryStride: Int, rowCount: Int, keys: UnsafeRawPointer, keyStride: Int,
         keyCount: Int, keyWidth: Int, valueWidth: Int, limits: UnsafePointer<Int32>, scale: Float,
         maxima: UnsafeMutablePointer<Float>, sums: UnsafeMutablePointer<Float>, out: UnsafeMutablePointer<Float>,
-        outStride: Int, scores: UnsafeMutablePointer<Float>
+        outStride: Int, scores: UnsafeMutablePointer<Float>, ahead: UnsafeRawPointer? = nil
     ) {
         self.queries = queries
         self.queryStride = queryStride
@@ -49,6 +51,7 @@ public struct AttentionArguments {
         self.out = out
         self.outStride = outStride
         self.scores = scores
+        self.ahead = ahead
     }
 }
 
@@ -62,9 +65,9 @@ public func attentionBlock<I: InstructionSet>(_: I.Type, _ arguments: UnsafePoin
     attentionScores(I.self, g)
     for row in 0..<g.rowCount { softmaxStep(I.self, g, row) }
     var product = OuterProductArguments(
-        a: UnsafePointer(g.scores), aStride: attentionBlockSize, b: g.keys, bStride: g.keyStride, out: g.out,
-        outStride: g.outStride, rowCount: g.rowCount, innerCount: g.keyCount, columnCount: g.valueWidth,
-        accumulates: true)
+        a: UnsafePointer(g.scores), aStride: attentionBlockSize, b: g.keys.assumingMemoryBound(to: Float.self),
+        bStride: g.keyStride, out: g.out, outStride: g.outStride, rowCount: g.rowCount,
+        innerCount: g.keyCount, columnCount: g.valueWidth, accumulates: true)
     outerProduct(I.self, &product)
 }
 
@@ -102,8 +105,9 @@ func scoreTile<I: InstructionSet, let R: Int, let M: Int>(
         for r in 0..<R { out[m &* attentionBlockSize &+ r] = 0 }
     }
     let block = DotBlockArguments(
-        a: g.queries + row &* g.queryStride, aStride: g.queryStride, rowCount: M, b: g.keys + t &* g.keyStride,
-        bStride: g.keyStride, outputCount: R, count: g.keyWidth, factor: 1, out: out, outStride: attentionBlockSize)
+        a: g.queries + row &* g.queryStride, aStride: g.queryStride, rowCount: M,
+        b: g.keys.assumingMemoryBound(to: Float.self) + t &* g.keyStride, bStride: g.keyStride, outputCount: R,
+        count: g.keyWidth, factor: 1, out: out, outStride: attentionBlockSize)
     dotBlockTile(I.self, DotTile<R, M>.self, block, 0, 0)
 }
 

@@ -51,6 +51,8 @@ public enum DotTile<let R: Int, let M: Int> {
             var x = InlineArray<M, SIMD8<Float>>(repeating: SIMD8<Float>())
             for m in 0..<M { x[m] = load8(a + (m &* aStride &+ k)) }
             for r in 0..<R {
+                // Else the optimiser makes one wider sum of two, and takes it apart again at every step.
+                if W.byteCount < 4 { fathom_load_barrier() }
                 let y = W.load8(I.self, w + (r &* wStride &+ k &* W.byteCount))
                 for m in 0..<M { sums[r][m] = I.multiplyAdd(x[m], y, sums[r][m]) }
             }

@@ -27,10 +27,13 @@ public protocol InstructionSet {
     static var panelRows: Int { get }
     /// Rows of the other operand in a tile: as many as leave every sum a register.
     static var panelTileRows: Int { get }
+    /// No sums yet.
     static var zeroRuns: Runs { get }
+    /// As many floats as a vector holds, at any address.
     static func loadRuns(_ floats: UnsafePointer<Float>) -> Runs
     /// The eight floats at an address in every run.
     static func repeatRun(_ floats: UnsafePointer<Float>) -> Runs
+    /// `a * b + c`, as for eight lanes.
     static func multiplyAdd(_ a: Runs, _ b: Runs, _ c: Runs) -> Runs
     /// Adds `horizontalSum` of each run times `factor` to the first `count` outputs, or to all `panelRows`.
     static func addSums(

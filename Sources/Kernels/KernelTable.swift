@@ -68,6 +68,9 @@ public struct KernelTable: Sendable {
     public let panelRows: Int
     public let outerProduct: @Sendable (UnsafePointer<OuterProductArguments>) -> Void
     public let attentionBlock: @Sendable (UnsafePointer<AttentionArguments>) -> Void
+    // Few rows, keys as they are stored: `storedAttentionBlock`.
+    public let attentionBlockBFloat16: @Sendable (UnsafePointer<AttentionArguments>) -> Void
+    public let attentionBlockFloat16: @Sendable (UnsafePointer<AttentionArguments>) -> Void
     public let mergeAttention:
         @Sendable (
             _ maximumA: UnsafeMutablePointer<Float>, _ sumA: UnsafeMutablePointer<Float>,
@@ -130,6 +133,8 @@ public struct KernelTable: Sendable {
         dotPanel: @escaping @Sendable (UnsafePointer<DotBlockArguments>) -> Void, panelRows: Int,
         outerProduct: @escaping @Sendable (UnsafePointer<OuterProductArguments>) -> Void,
         attentionBlock: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
+        attentionBlockBFloat16: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
+        attentionBlockFloat16: @escaping @Sendable (UnsafePointer<AttentionArguments>) -> Void,
         mergeAttention:
             @escaping @Sendable (
                 UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, Float, Float,
@@ -181,6 +186,8 @@ public struct KernelTable: Sendable {
         self.panelRows = panelRows
         self.outerProduct = outerProduct
         self.attentionBlock = attentionBlock
+        self.attentionBlockBFloat16 = attentionBlockBFloat16
+        self.attentionBlockFloat16 = attentionBlockFloat16
         self.mergeAttention = mergeAttention
         self.mha = mha
         self.rmsNorm = rmsNorm

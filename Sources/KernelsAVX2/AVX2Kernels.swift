@@ -35,6 +35,8 @@ public let avx2Kernels = KernelTable(
     dotPanel: { dotPanel(AVX2.self, $0) }, panelRows: AVX2.panelRows,
     outerProduct: { outerProduct(AVX2.self, $0) },
     attentionBlock: { attentionBlock(AVX2.self, $0) },
+    attentionBlockBFloat16: { storedAttentionBlock(AVX2.self, BFloat16Format.self, $0) },
+    attentionBlockFloat16: { storedAttentionBlock(AVX2.self, Float16Format.self, $0) },
     mergeAttention: {
         mergeAttention(
             AVX2.self, maximumA: $0, sumA: $1, outA: $2, maximumB: $3, sumB: $4, outB: $5, valueWidth: $6)

@@ -35,6 +35,8 @@ public let avx512Kernels = KernelTable(
     dotPanel: { dotPanel(AVX512.self, $0) }, panelRows: AVX512.panelRows,
     outerProduct: { outerProduct(AVX512.self, $0) },
     attentionBlock: { attentionBlock(AVX512.self, $0) },
+    attentionBlockBFloat16: { storedAttentionBlock(AVX512.self, BFloat16Format.self, $0) },
+    attentionBlockFloat16: { storedAttentionBlock(AVX512.self, Float16Format.self, $0) },
     mergeAttention: {
         mergeAttention(
             AVX512.self, maximumA: $0, sumA: $1, outA: $2, maximumB: $3, sumB: $4, outB: $5, valueWidth: $6)

@@ -35,6 +35,8 @@ public let baselineKernels = KernelTable(
     dotPanel: { dotPanel(Baseline.self, $0) }, panelRows: Baseline.panelRows,
     outerProduct: { outerProduct(Baseline.self, $0) },
     attentionBlock: { attentionBlock(Baseline.self, $0) },
+    attentionBlockBFloat16: { storedAttentionBlock(Baseline.self, BFloat16Format.self, $0) },
+    attentionBlockFloat16: { storedAttentionBlock(Baseline.self, Float16Format.self, $0) },
     mergeAttention: {
         mergeAttention(
             Baseline.self, maximumA: $0, sumA: $1, outA: $2, maximumB: $3, sumB: $4, outB: $5, valueWidth: $6)

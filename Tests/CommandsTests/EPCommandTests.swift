@@ -4,7 +4,9 @@ import Testing
 
 @Suite("fathom ep", .timeLimit(.minutes(5)))
 struct EPCommandTests {
-    @Test("a simulation replays byte for byte, with and without a death", arguments: [[], ["--death"]])
+    @Test(
+        "a simulation replays byte for byte, with and without a death",
+        arguments: [[], ["--death"], ["--mode", "low-latency"], ["--mode", "low-latency", "--death"]])
     func simulate(flags: [String]) async throws {
         let command = ["ep", "simulate", "--seed", "11", "--runs", "20", "--json"] + flags
         let first = try await FathomProcess.run(command)
@@ -23,11 +25,21 @@ struct EPCommandTests {
         #expect(outcome.output.contains("\"waitedForNanoseconds\":["))
     }
 
+    @Test("the bench measures the low-latency way in its smoke mode, LogFMT too")
+    func lowLatencyBench() async throws {
+        let outcome = try await FathomProcess.run(
+            ["ep", "bench", "--smoke", "--mode", "low-latency", "--formats", "bf16,fp8,logfmt", "--json"])
+        #expect(outcome.status == 0, "\(outcome)")
+        #expect(outcome.output.contains("\"logFMT\":true"))
+    }
+
     @Test(
         "wrong arguments are usage, 64, and named",
         arguments: [
             (["simulate", "--runs", "0"], "--runs"), (["bench", "--ranks", "x"], "--ranks"),
             (["bench", "--formats", "fp4"], "fp4"), (["plan", "--ranks", "3", "--nodes", "2"], "--nodes"),
+            (["bench", "--mode", "x"], "low-latency"), (["bench", "--formats", "logfmt"], "logfmt"),
+            (["simulate", "--mode", "x"], "low-latency"),
             (["bench", "--smoke", "--top-k", "300"], "300"), (["plan", "--top-k", "300"], "300"),
         ])
     func usage(arguments: [String], word: String) async throws {

@@ -39,6 +39,7 @@ struct Chat: AsyncParsableCommand {
     @OptionGroup var logging: LoggingOptions
 
     func run() async throws {
+        if try experts.workedForAnother(model, execution: execution, logger: logging.logger(label: "fathom")) { return }
         Interruption.takeOver()
         let session = try ModelSession(model: model, execution: execution, experts: experts, logging: logging)
         defer { session.engine.stop() }

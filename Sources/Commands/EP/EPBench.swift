@@ -17,7 +17,11 @@ struct EPBench: ParsableCommand {
             EXAMPLES
               fathom ep bench
               fathom ep bench --ranks 8 --tokens 4096 --formats fp8 --nodes 2 --json
+              fathom ep bench --mode low-latency --formats fp8,logfmt
             """)
+
+    @Option(help: ArgumentHelp("normal or low-latency.", valueName: "way"))
+    var mode = ExchangeMode.normal.rawValue
 
     @Option(help: ArgumentHelp("Ranks, separated by commas.", valueName: "list"))
     var ranks = "2,4,8"
@@ -25,8 +29,10 @@ struct EPBench: ParsableCommand {
     @Option(help: ArgumentHelp("Nodes that ranks are spread over; above 1, two hops.", valueName: "n"))
     var nodes = 1
 
-    @Option(help: ArgumentHelp("Tokens of each rank, separated by commas.", valueName: "list"))
-    var tokens = "4096,128"
+    @Option(
+        help: ArgumentHelp(
+            "Tokens of each rank, separated by commas; 4096,128, and 128 with low latency.", valueName: "list"))
+    var tokens: String?
 
     @Option(help: ArgumentHelp("Numbers of a token.", valueName: "n"))
     var hidden = 7168
@@ -37,7 +43,10 @@ struct EPBench: ParsableCommand {
     @Option(help: ArgumentHelp("Experts in all.", valueName: "n"))
     var experts = 256
 
-    @Option(help: ArgumentHelp("Formats on the way out: bf16, fp8, separated by commas.", valueName: "list"))
+    @Option(
+        help: ArgumentHelp(
+            "Formats on the way out: bf16, fp8, separated by commas; with low latency logfmt too, FP8 out and "
+                + "LogFMT-10 back.", valueName: "list"))
     var formats = "bf16,fp8"
 
     @Option(help: ArgumentHelp("Measured rounds.", valueName: "n"))
@@ -51,22 +60,52 @@ struct EPBench: ParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
+    private var isLowLatency: Bool { mode == ExchangeMode.lowLatency.rawValue }
+    private var tokenList: String { tokens ?? (isLowLatency ? "128" : "4096,128") }
+
     func validate() throws {
-        for (name, list) in [("--ranks", ranks), ("--tokens", tokens)] where MLA.numbers(list, from: 1) == nil {
+        guard ExchangeMode(rawValue: mode) != nil else {
+            throw ValidationError("--mode is '\(mode)'; \(ExchangeMode.legal) are legal")
+        }
+        for (name, list) in [("--ranks", ranks), ("--tokens", tokenList)] where MLA.numbers(list, from: 1) == nil {
             throw ValidationError("\(name) is '\(list)'; numbers from 1 on, separated by commas, are legal")
         }
         for format in formats.split(separator: ",", omittingEmptySubsequences: false)
-        where format != "bf16" && format != "fp8" {
-            throw ValidationError("--formats is '\(formats)'; bf16 and fp8 are legal")
+        where format != "bf16" && format != "fp8" && (format != "logfmt" || !isLowLatency) {
+            throw ValidationError(
+                "--formats is '\(formats)'; bf16 and fp8 are legal, and logfmt with --mode low-latency")
         }
+        if isLowLatency, nodes != 1 { throw ValidationError("--nodes is \(nodes); low latency has no two hops") }
         if rounds < 1 { throw ValidationError("--rounds is \(rounds); 1 or more are legal") }
     }
 
     func run() throws {
+        if isLowLatency {
+            try runLowLatency()
+        } else {
+            try runNormal()
+        }
+    }
+
+    private func runLowLatency() throws {
+        var shape = LowLatencyBenchmark.Shape()
+        shape.hidden = smoke ? min(hidden, 256) : hidden
+        shape.topK = topK
+        shape.experts = experts
+        shape.rounds = smoke ? 1 : max(rounds, 5)
+        let ranks = (MLA.numbers(ranks, from: 1) ?? []).prefix(smoke ? 1 : .max)
+        let tokens = (MLA.numbers(tokenList, from: 1) ?? []).prefix(smoke ? 1 : .max)
+        let speed = try LowLatencySpeed.measure(
+            ranks: Array(ranks), tokens: tokens.map { smoke ? min($0, 16) : $0 },
+            formats: formats.split(separator: ",").map(String.init), like: shape, seed: seed)
+        try Output.render(speed, asJSON: output.json)
+    }
+
+    private func runNormal() throws {
         let copies = try CopyBandwidth(threadCount: Machine.coreCount)
         var memcpy = (0..<5).map { _ in copies.sample() }.max() ?? 0
         var results: [ExchangeBenchmark] = []
-        for tokens in (MLA.numbers(tokens, from: 1) ?? []).prefix(smoke ? 1 : .max) {
+        for tokens in (MLA.numbers(tokenList, from: 1) ?? []).prefix(smoke ? 1 : .max) {
             for format in formats.split(separator: ",") {
                 for ranks in (MLA.numbers(ranks, from: 1) ?? []).prefix(smoke ? 1 : .max) {
                     var shape = ExchangeBenchmark.Shape()

@@ -58,6 +58,9 @@ struct EPPlan: ParsableCommand {
             .init(
                 scaleOut: nodes, scaleUp: ranks / nodes, experts: experts, topK: topK, rdmaGigabytesPerSecond: rdma,
                 nvlinkGigabytesPerSecond: nvlink))
+        // Nothing where so many tokens have no place in one address space.
+        let lowLatency = try? LowLatencyShape(
+            placement: placement, hidden: hidden, element: .float8E4M3(.float32), topK: topK, tokensPerRank: tokens)
         let capacity = try ExchangeCapacity.fitting(tokensPerRank: tokens, rankCount: ranks)
         try Output.render(
             PlanReport(
@@ -66,7 +69,8 @@ struct EPPlan: ParsableCommand {
                     placement: placement, format: format, topK: topK, capacity: capacity, twoHop: nodes > 1),
                 elasticBytes: BufferSizes.elastic(
                     ranks: ranks, nodes: nodes, tokensPerRank: tokens, format: format, topK: topK),
-                lowLatencyBytes: BufferSizes.lowLatency(tokensPerRank: tokens, hidden: hidden, experts: experts)),
+                lowLatencyBytes: BufferSizes.lowLatency(tokensPerRank: tokens, hidden: hidden, experts: experts),
+                lowLatencyExchangeBytes: lowLatency.map(BufferSizes.lowLatencyExchange)),
             asJSON: output.json)
     }
 }
@@ -77,6 +81,8 @@ private struct PlanReport: Report {
     var exchangeBytes: Int
     var elasticBytes: Int
     var lowLatencyBytes: Int
+    /// What a low-latency exchange shares here; nothing for a shape that it cannot have.
+    var lowLatencyExchangeBytes: Int?
 
     var text: String {
         func decimal(_ value: Double) -> String { Quantity.decimal(value, places: 3) }
@@ -85,7 +91,8 @@ private struct PlanReport: Report {
             for each byte received: \(decimal(plan.read)) read, \(decimal(plan.write)) written, \
             \(decimal(plan.rdma)) over RDMA, \(decimal(plan.nvlink)) over NVLink
             on a GPU: \(plan.multiprocessors) multiprocessors
-            shared at each rank here: \(Quantity.bytes(exchangeBytes)) of address space, rows in BF16
+            shared at each rank here: \(Quantity.bytes(exchangeBytes)) of address space, rows in BF16; \
+            low latency with FP8 \(lowLatencyExchangeBytes.map { Quantity.bytes($0) } ?? "has no room")
             the original reserves: elastic \(Quantity.bytes(elasticBytes)), low latency \
             \(Quantity.bytes(lowLatencyBytes))
             """

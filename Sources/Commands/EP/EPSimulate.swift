@@ -16,6 +16,7 @@ struct EPSimulate: ParsableCommand {
             EXAMPLES
               fathom ep simulate --seed 7
               fathom ep simulate --seed 0 --runs 10000 --json
+              fathom ep simulate --seed 7 --mode low-latency --death
             """)
 
     @Option(help: ArgumentHelp("The first seed.", valueName: "n"))
@@ -23,6 +24,9 @@ struct EPSimulate: ParsableCommand {
 
     @Option(help: ArgumentHelp("Seeds to run, one after the other.", valueName: "n"))
     var runs = 1
+
+    @Option(help: ArgumentHelp("normal or low-latency.", valueName: "way"))
+    var mode = ExchangeMode.normal.rawValue
 
     @Flag(help: "A rank dies on the way.")
     var death = false
@@ -33,12 +37,19 @@ struct EPSimulate: ParsableCommand {
         guard runs >= 1, runs <= 100_000_000 else {
             throw ValidationError("--runs is \(runs); 1 to 100000000 are legal")
         }
+        guard ExchangeMode(rawValue: mode) != nil else {
+            throw ValidationError("--mode is '\(mode)'; \(ExchangeMode.legal) are legal")
+        }
     }
 
     func run() throws {
         var report = SimulationReport(seed: seed)
         for index in 0..<UInt64(runs) {
-            report.add(try ExchangeSimulation.run(seed: seed &+ index, dies: death))
+            if mode == ExchangeMode.lowLatency.rawValue {
+                report.add(try LowLatencySimulation.run(seed: seed &+ index, dies: death))
+            } else {
+                report.add(try ExchangeSimulation.run(seed: seed &+ index, dies: death))
+            }
         }
         try Output.render(report, asJSON: output.json)
     }
@@ -57,12 +68,24 @@ private struct SimulationReport: Report {
     init(seed: UInt64) { self.seed = seed }
 
     mutating func add(_ outcome: ExchangeSimulation.Outcome) {
+        add(
+            outcome.ranks, outcome.messages, outcome.duration, outcome.finished, deaths: outcome.lostRank == nil ? 0 : 1
+        )
+    }
+
+    mutating func add(_ outcome: LowLatencySimulation.Outcome) {
+        add(
+            outcome.ranks, outcome.messages, outcome.duration, outcome.finished, deaths: outcome.lostRank == nil ? 0 : 1
+        )
+    }
+
+    private mutating func add(_ ranks: Int, _ messages: Int, _ duration: Int, _ finished: Int, deaths: Int) {
         runs += 1
-        ranks += outcome.ranks
-        messages += outcome.messages
-        virtualSeconds += Double(outcome.duration) / 1e9
-        finishedRanks += outcome.finished
-        deaths += outcome.lostRank == nil ? 0 : 1
+        self.ranks += ranks
+        self.messages += messages
+        virtualSeconds += Double(duration) / 1e9
+        finishedRanks += finished
+        self.deaths += deaths
     }
 
     var text: String {

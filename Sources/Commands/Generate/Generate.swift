@@ -41,6 +41,7 @@ struct Generate: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if try experts.workedForAnother(model, execution: execution, logger: logging.logger(label: "fathom")) { return }
         let text = try prompt ?? (tokens == nil ? LineReader.readAllText() : nil)
         let session = try ModelSession(model: model, execution: execution, experts: experts, logging: logging)
         defer { session.engine.stop() }

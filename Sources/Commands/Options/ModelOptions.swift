@@ -68,6 +68,13 @@ struct ExecutionOptions: ParsableArguments {
         return options
     }
 
+    /// The same for one of `ranks` processes that share a machine.
+    func executorOptions(ranks: Int) -> DeepSeekExecutor.Options {
+        var options = executorOptions
+        options.threadCount = options.threadCount ?? max(1, Machine.coreCount / ranks)
+        return options
+    }
+
     /// Loads the checkpoint in `folder` with a progress bar.
     func loadExecutor(folder: String, logger: Logger) throws(FathomError) -> DeepSeekExecutor {
         let progress = ProgressBar(title: "Loading")

@@ -67,6 +67,7 @@ struct Serve: AsyncParsableCommand {
         var logging = logging
         logging.format = logFormat
         let logger = logging.logger(label: "fathom", quietly: .info)
+        if try experts.workedForAnother(model, execution: execution, logger: logger) { return }
         FathomLogHandler.bootstrap(format: logFormat, level: logger.logLevel)
         MetricsRegistry.bootstrap()
         var settings = ServerConfiguration()

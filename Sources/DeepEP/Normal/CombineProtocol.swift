@@ -24,6 +24,14 @@ struct CombineProtocol: Sendable {
         /// Whether carriers read rows where they were made, in memory that they see: no row is put, and a signal says
         /// that all are there.
         var readsInPlace = false
+        /// Whether rows are put without waiting for their carrier to enter. That is safe right after a dispatch: all
+        /// ranks have entered it, so all are through with the combine before, whose slots these are.
+        var startsAtOnce = false
+
+        /// Whether there is a slot for every row, and no carrier in between: what starting at once needs besides.
+        var hasRoomForAll: Bool {
+            wiring.nodeCount == 1 && rowsOfSource.allSatisfy { $0 <= capacity(rows: $0) }
+        }
 
         /// Slots of a stream on this node.
         func capacity(rows: Int) -> Int { readsInPlace ? max(rows, 1) : capacity.returnRows }
@@ -92,6 +100,7 @@ struct CombineProtocol: Sendable {
             let peer = (wiring.rank + step) % wiring.rankCount
             tell(peer, wiring.entryWord(from: wiring.rank), plan.readsInPlace ? 1 : 0, &actions)
         }
+        if plan.startsAtOnce { pump(&actions) }
         sumTokens(&actions)
     }
 
@@ -135,7 +144,7 @@ struct CombineProtocol: Sendable {
             for step in 1...wiring.rankCount {
                 let source = (wiring.rank + step) % wiring.rankCount
                 let carrier = wiring.carrier(from: source, to: wiring.rank)
-                guard entered[carrier], toCarrier[source].hasRoom else { continue }
+                guard entered[carrier] || plan.startsAtOnce, toCarrier[source].hasRoom else { continue }
                 let key = wiring.key(source: source, target: wiring.rank)
                 let slot = key * plan.capacity.returnRows + toCarrier[source].slot
                 let rows = toCarrier[source].take(limit: plan.readsInPlace ? .max : plan.capacity.chunkRows)

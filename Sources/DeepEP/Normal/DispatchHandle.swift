@@ -7,6 +7,8 @@ public struct DispatchHandle: Sendable {
     let lists: SendLists
     let counts: [ExchangeCounts]
     let plan: CombineProtocol.Plan
+    /// The number of the dispatch.
+    let epoch: Int
     /// Whether every rank's rows stayed where they landed.
     let staysInPlace: Bool
     /// Tokens that this rank has sent and gets back.

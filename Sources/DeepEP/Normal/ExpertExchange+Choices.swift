@@ -29,7 +29,7 @@ extension ExpertExchange {
     /// tokens, each token's in top-k order, as soon as all of them have come.
     ///
     /// Where `returnRows` holds every row that one rank returns to another, rows stay where they are until the next
-    /// combine; else they are gone when `take` returns.
+    /// operation; else they are gone when `take` returns.
     ///
     /// - Parameters:
     ///   - returned: `expanded.rowCount` rows in the format of the result; padding is not read.
@@ -55,7 +55,6 @@ extension ExpertExchange {
             fail(error)
             throw error
         }
-        epoch += 1
         var plan = CombineProtocol.Plan(
             wiring: ExchangeWiring(placement: placement, rank: rank, twoHop: false), capacity: capacity,
             rowsOfSource: [], rowsOfKey: Array(repeating: 0, count: placement.rankCount), wanted: [[]],
@@ -71,6 +70,8 @@ extension ExpertExchange {
             plan.ownKeys.endList()
         }
         run.streams = streams(plan)
+        plan.startsAtOnce = mayStartAtOnce(plan, handle)
+        epoch += 1
         var machine = CombineProtocol(plan: plan, epoch: epoch)
         var weights: [Float]?
         try self.run(&machine, named: "combine") { (action, _) throws(FathomError) in

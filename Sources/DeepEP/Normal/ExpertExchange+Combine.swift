@@ -91,9 +91,10 @@ extension ExpertExchange {
             fail(error)
             throw error
         }
-        epoch += 1
         var plan = handle.plan
         plan.readsInPlace = inPlace
+        plan.startsAtOnce = mayStartAtOnce(plan, handle)
+        epoch += 1
         if inPlace {
             run.partStarts = (0..<placement.rankCount).compactMap { partStart(ofKey: $0, handle) }
             writeWeights(run)
@@ -111,6 +112,11 @@ extension ExpertExchange {
         }
         if run.streams { fathom_store_fence() }
         return CombinedTokens(rows: run.sums, weights: weights)
+    }
+
+    /// Whether a combine follows its dispatch directly and has room for everything.
+    func mayStartAtOnce(_ plan: CombineProtocol.Plan, _ handle: DispatchHandle) -> Bool {
+        handle.epoch == epoch && handle.staysInPlace && plan.hasRoomForAll
     }
 
     /// Whether the rows that this rank sums, and the sums, exceed its part of the cache.

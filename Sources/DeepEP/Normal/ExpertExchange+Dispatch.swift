@@ -102,7 +102,7 @@ extension ExpertExchange {
             firstTokenOfSource: plan.firstRow, base: base, owner: output ?? region.region)
         let handle = DispatchHandle(
             selection: run.selection, layout: run.layout, lists: run.lists, counts: counts,
-            plan: CombineProtocol.Plan(machine, layout: run.layout),
+            plan: CombineProtocol.Plan(machine, layout: run.layout), epoch: epoch,
             staysInPlace: machine.landing.allSatisfy(\.staysInPlace), tokensPerLocalExpert: Array(perExpert[own]),
             tokensPerExpert: perExpert)
         return (tokens, handle)

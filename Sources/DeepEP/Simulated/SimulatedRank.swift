@@ -75,8 +75,9 @@ struct SimulatedRank {
         default:
             guard let dispatch = finishedDispatch else { throw violation("no dispatch before a combine") }
             summed = 0
-            var combine = CombineProtocol(
-                plan: CombineProtocol.Plan(dispatch, layout: layouts[rank]), epoch: epoch)
+            var plan = CombineProtocol.Plan(dispatch, layout: layouts[rank])
+            plan.startsAtOnce = dispatch.landing.allSatisfy(\.staysInPlace) && plan.hasRoomForAll
+            var combine = CombineProtocol(plan: plan, epoch: epoch)
             combine.start(&actions)
             machine = .combine(combine)
         }

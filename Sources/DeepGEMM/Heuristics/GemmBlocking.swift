@@ -39,6 +39,8 @@ struct GemmShape {
     var orderB = MatrixOperand.Order.kMajor
     /// Rows up to which B's codes are multiplied as they lie; 0 if they cannot be.
     var directRows = linearDirectRows
+    /// Whether the rows of A are packed once for all tasks.
+    var sharesRows = false
     /// Multiply-adds that one task should have at least so that every thread of the team is busy to the end.
     var workPerTask = 0
     /// Bytes of a core's second-level cache.
@@ -67,7 +69,9 @@ enum GemmScratch {
     static let tileStride = tileColumns + 16
     /// Rows that are packed at a time, whose scales fit the table.
     static let packRows = 128
-    static var tableCount: Int { packRows * (linearChunk / 8 + 2) }
+    static var tableCount: Int {
+        max(packRows * (linearChunk / 8 + 2), 2 * (sharedTaskRows + panelRows) * (linearChunk / pairBlock))
+    }
     /// Two rows of sums in the epilogue, and the scales of one.
     static let lineCount = 2 * directColumns + 64
     static let directColumns = 2048
@@ -80,6 +84,9 @@ enum GemmScratch {
         let rows = (ComputeContext.scratchCount - fixed) / (packedStride + tileStride)
         return rows / rowBlock * rowBlock
     }
+
+    /// The same where packed rows lie in memory that the workers share: few enough for the third-level cache.
+    static let sharedTaskRows = 1056
 
     /// Floats that remain for scales on the direct path.
     static var directTableCount: Int {
@@ -129,7 +136,8 @@ extension GemmBlocking {
         let widest = shape.hasGate ? GemmScratch.tileColumns / 2 : GemmScratch.tileColumns
         let sides = shape.hasGate ? 2 : 1
         // As many rows as scratch holds, evenly; then as many columns as leave enough tasks.
-        rowTasks = (shape.rowCount + GemmScratch.taskRows - 1) / GemmScratch.taskRows
+        let mostRows = shape.sharesRows ? GemmScratch.sharedTaskRows : GemmScratch.taskRows
+        rowTasks = (shape.rowCount + mostRows - 1) / mostRows
         let even = rowTasks > 0 ? (shape.rowCount + rowTasks - 1) / rowTasks : 1
         taskRows = (even + rowBlock - 1) / rowBlock * rowBlock
         rowTasks = (shape.rowCount + taskRows - 1) / taskRows

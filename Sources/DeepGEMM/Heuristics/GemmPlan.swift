@@ -31,6 +31,8 @@ public struct GemmPlan: Sendable, Codable {
     public var panelBytes: Int
     public var rowBlockBytes: Int
     public var sumBytes: Int
+    /// Bytes of packed rows of A that all tasks of a matrix share; 0 where each packs or reads its own.
+    public var sharedBytes: Int
     /// Bytes of memory that one pass reads and writes.
     public var operandBytes: Int
     /// Multiply-adds per byte of memory.
@@ -97,6 +99,7 @@ public struct GemmPlan: Sendable, Codable {
         let isPanel = blocking.path == .panel
         panelBytes = blocking.panelRows * (pairs ? pairUnitBytes / pairUnitRows : GemmScratch.packedStride * 4)
         rowBlockBytes = blocking.rowBlock * (pairs ? pairRowBytes : GemmScratch.packedStride * 4)
+        sharedBytes = driver.sharedCount(atOnce: problem) * 4
         sumBytes = isPanel ? blocking.taskRows * GemmScratch.tileStride * 4 : 0
         operandBytes = groups * ((m * k * formatA.bitCount + n * k * formatB.bitCount) / 8 + m * n * 4)
         intensity = operandBytes > 0 ? Double(groups) * Double(m) * Double(n) * Double(k) / Double(operandBytes) : 0
@@ -125,6 +128,9 @@ public struct GemmPlan: Sendable, Codable {
             reasons.append("panel: FP4 has no direct kernel")
         } else {
             reasons.append("panel: scales of single rows of B multiply its numbers while they are decoded")
+        }
+        if sharedBytes > 0 {
+            reasons.append("A is packed once, \(sharedBytes / 1024) KiB at a time, and all tasks read that")
         }
         if blocking.path == .panel {
             reasons.append(

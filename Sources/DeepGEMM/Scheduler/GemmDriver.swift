@@ -4,7 +4,7 @@ internal import KernelDispatch
 internal import Kernels
 internal import Workers
 
-/// Runs a group of products in one parallel region: the one driver of this module.
+/// Runs a group of products: the one driver of this module.
 ///
 /// Each output is the sum of its products in an order that depends on K alone: chunks of `linearChunk` in ascending
 /// order, eight interleaved partial sums inside a chunk, or those of `PairBlockArguments`. So a row's bits do not
@@ -27,20 +27,27 @@ struct GemmDriver {
     ) {
         self.cacheSize = cacheSize
         self.multipliesPairs = multipliesPairs
-        self.problems = problems.filter { $0.rowCount > 0 && !$0.outputs.isEmpty }
+        self.problems = []
         self.epilogue = epilogue
+        let whole = problems.filter { $0.rowCount > 0 && !$0.outputs.isEmpty }
         // Units of 2¹⁶ multiply-adds, so that sums of many products do not overflow.
-        let total = self.problems.reduce(0) { $0 + $1.work }
+        let total = whole.reduce(0) { $0 + $1.work }
         let share = threadCount == 1 ? total : total / (threadCount * 4)
         workPerTask = min(share, 1 << 40) << 16
-        blockings.reserveCapacity(self.problems.count)
-        taskEnds.reserveCapacity(self.problems.count)
+        self.problems.reserveCapacity(whole.count)
+        blockings.reserveCapacity(whole.count)
+        taskEnds.reserveCapacity(whole.count)
         var end = 0
-        for problem in self.problems {
-            let blocking = GemmBlocking(shape(of: problem))
-            blockings.append(blocking)
-            end += blocking.taskCount
-            taskEnds.append(end)
+        for problem in whole {
+            let parts = parts(problem)
+            var blocking = GemmBlocking(shape(of: parts[0]))
+            for part in parts {
+                blocking.rowTasks = ceilDivide(part.rowCount, blocking.taskRows)
+                self.problems.append(part)
+                blockings.append(blocking)
+                end += blocking.taskCount
+                taskEnds.append(end)
+            }
         }
     }
 
@@ -56,7 +63,13 @@ struct GemmDriver {
         GemmShape(
             rowCount: problem.rowCount, columnCount: epilogue.columnCount(outputs: problem.outputs.count),
             depth: problem.depth * problem.segmentCount, hasGate: epilogue.gate,
-            orderB: problem.b.order, directRows: directRows(problem), workPerTask: workPerTask, cacheSize: cacheSize)
+            orderB: problem.b.order, directRows: directRows(problem), sharesRows: sharesRows(problem),
+            workPerTask: workPerTask, cacheSize: cacheSize)
+    }
+
+    /// Whether a problem's rows are packed for all its tasks at once.
+    func sharesRows(_ problem: GemmProblem) -> Bool {
+        problem.rowCount > directRows(problem) && sharedCount(problem) <= ComputeContext.sharedCount
     }
 
     /// Whether a problem is multiplied in pairs.
@@ -100,39 +113,76 @@ struct GemmDriver {
 
     /// How a problem of this group is cut.
     func blocking(of problem: GemmProblem) -> GemmBlocking {
-        GemmBlocking(shape(of: problem))
+        let parts = parts(problem)
+        var blocking = GemmBlocking(shape(of: parts[0]))
+        blocking.rowTasks = parts.reduce(0) { $0 + ceilDivide($1.rowCount, blocking.taskRows) }
+        return blocking
+    }
+
+    /// Floats of a problem's packed rows that its tasks share at a time; 0 where they do not.
+    func sharedCount(atOnce problem: GemmProblem) -> Int {
+        let part = parts(problem)[0]
+        return sharesRows(part) ? sharedCount(part) : 0
     }
 
     /// Computes all of it.
     func run(on context: ComputeContext) {
-        let count = taskCount
-        // The team counts tasks up to 2²⁰.
-        let bundle = max(1, ceilDivide(count, 1 << 19))
-        context.team.run(taskCount: ceilDivide(count, bundle)) { index, worker in
-            let scratch = context.scratch(of: worker)
-            for task in index * bundle..<min((index + 1) * bundle, count) {
-                run(task, context, scratch)
+        guard problems.contains(where: sharesRows) else {
+            return run(Wave(problems: problems.indices, starts: []), nil, context)
+        }
+        context.withShared { memory in
+            var first = 0
+            while first < problems.count {
+                let wave = wave(from: first)
+                pack(wave, into: memory, on: context)
+                run(wave, memory, context)
+                first = wave.problems.upperBound
             }
         }
     }
 
-    private func run(_ task: Int, _ context: ComputeContext, _ scratch: UnsafeMutablePointer<Float>) {
-        // The first problem whose tasks end behind this one.
+    /// Multiplies a wave.
+    private func run(_ wave: Wave, _ shared: UnsafeMutablePointer<Float>?, _ context: ComputeContext) {
+        guard let last = wave.problems.last else { return }
+        let first = wave.problems.lowerBound == 0 ? 0 : taskEnds[wave.problems.lowerBound - 1]
+        let end = taskEnds[last]
+        // The team counts tasks up to 2²⁰.
+        let bundle = max(1, ceilDivide(end - first, 1 << 19))
+        context.team.run(taskCount: ceilDivide(end - first, bundle)) { index, worker in
+            let scratch = context.scratch(of: worker)
+            for task in first + index * bundle..<min(first + (index + 1) * bundle, end) {
+                run(task, wave, shared, context, scratch)
+            }
+        }
+    }
+
+    /// The first place whose end lies behind `task`.
+    static func search(_ ends: [Int], _ task: Int) -> Int {
         var low = 0
-        var high = taskEnds.count - 1
+        var high = ends.count - 1
         while low < high {
             let middle = (low + high) / 2
-            if taskEnds[middle] > task { high = middle } else { low = middle + 1 }
+            if ends[middle] > task { high = middle } else { low = middle + 1 }
         }
-        let blocking = blockings[low]
-        let local = task - (taskEnds[low] - blocking.taskCount)
+        return low
+    }
+
+    private func run(
+        _ task: Int, _ wave: Wave, _ shared: UnsafeMutablePointer<Float>?, _ context: ComputeContext,
+        _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        let index = Self.search(taskEnds, task)
+        let blocking = blockings[index]
+        let local = task - (taskEnds[index] - blocking.taskCount)
         let (column, row) = local.quotientAndRemainder(dividingBy: blocking.rowTasks)
-        let problem = problems[low]
+        let problem = problems[index]
         let columnCount = epilogue.columnCount(outputs: problem.outputs.count)
+        let start = shared == nil ? -1 : wave.starts[index - wave.problems.lowerBound]
         let tile = GemmTile(
             problem: problem, epilogue: epilogue, kernels: context.kernels,
             rows: row * blocking.taskRows..<min((row + 1) * blocking.taskRows, problem.rowCount),
-            columns: column * blocking.taskColumns..<min((column + 1) * blocking.taskColumns, columnCount))
+            columns: column * blocking.taskColumns..<min((column + 1) * blocking.taskColumns, columnCount),
+            shared: start < 0 ? nil : shared.map { $0 + start })
         switch (blocking.path, isPaired(problem) ? context.pairKernels : nil) {
         case (.direct, let pairs?): tile.runPairDirect(pairs, scratch)
         case (.panel, let pairs?): tile.runPairPanels(blocking, pairs, scratch)

@@ -19,6 +19,16 @@ struct GemmProblem {
     var d: ResultSlice
     var c: AddendSlice?
 
+    /// Some of the rows as a problem of its own.
+    func rows(_ range: Range<Int>) -> GemmProblem {
+        var part = self
+        part.rowCount = range.count
+        part.a.firstRow += range.lowerBound
+        part.d.advance(rows: range.lowerBound)
+        part.c?.base += range.lowerBound * (c?.stride ?? 0)
+        return part
+    }
+
     /// Rounds up so that an empty product still counts as a little work.
     var work: Int { max(1, rowCount * outputs.count / 1024 * max(1, depth * segmentCount / 64)) }
 }
@@ -41,6 +51,13 @@ struct ResultSlice {
     /// Element (row, column).
     func address(row: Int, column: Int) -> UnsafeMutableRawPointer {
         base + (row * stride + column * format.byteCount)
+    }
+
+    /// Begins some rows later.
+    mutating func advance(rows: Int) {
+        base += rows * stride
+        let scaleStride = scales?.rowStride ?? 0
+        scales?.base += rows * scaleStride
     }
 }
 

@@ -39,16 +39,21 @@ extension GemmTile {
         let staging = panel + GemmScratch.panelRows * GemmScratch.packedStride
         let table = staging + GemmScratch.rowBlock * GemmScratch.packedStride
         let line = table + GemmScratch.tableCount
-        let packed = line + GemmScratch.lineCount
-        let sums = packed + GemmScratch.taskRows * GemmScratch.packedStride
-        let scales = PairScales(table)
+        let sums = line + GemmScratch.lineCount
+        let own = sums + rows.count * GemmScratch.tileStride
+        var chunk = 0
+        let scales = PairScales(table, rowCount: rows.count)
         start(sums, stride: GemmScratch.tileStride)
         for segment in 0..<problem.segmentCount {
             for from in Swift.stride(from: 0, to: problem.depth, by: linearChunk) {
                 let depth = from..<min(from + linearChunk, problem.depth)
-                packPairRows(
-                    depth, segment, into: UnsafeMutableRawPointer(packed), stride: pairRowBytes, staging: staging,
-                    pairs)
+                let packed = shared.map { sharedRows(chunk: chunk, of: $0, isPaired: true) } ?? own
+                chunk += 1
+                if shared == nil {
+                    packPairRows(
+                        depth, segment, into: UnsafeMutableRawPointer(own), stride: pairRowBytes, staging: staging,
+                        pairs)
+                }
                 gather(problem.a.scales, problem.a.firstRow, rows, depth, segment, into: scales.a)
                 for side in sides {
                     var first = side.outputs.lowerBound
@@ -81,10 +86,10 @@ extension GemmTile {
         let b: UnsafeMutablePointer<Float>
         let columns: UnsafeMutablePointer<Float>
 
-        init(_ table: UnsafeMutablePointer<Float>) {
+        init(_ table: UnsafeMutablePointer<Float>, rowCount: Int) {
             a = table
-            products = a + GemmScratch.taskRows * chunkBlocks
-            b = products + GemmScratch.taskRows * chunkBlocks
+            products = a + rowCount * chunkBlocks
+            b = products + rowCount * chunkBlocks
             columns = b + GemmScratch.panelRows * chunkBlocks
         }
     }
@@ -216,7 +221,7 @@ extension GemmTile {
     private static var stagedRows: Int { 16 }
 
     /// The task's rows of A as bfloat16 numbers.
-    private func packPairRows(
+    func packPairRows(
         _ depth: Range<Int>, _ segment: Int, into out: UnsafeMutableRawPointer, stride: Int,
         staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
     ) {

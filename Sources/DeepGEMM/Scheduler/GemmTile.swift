@@ -14,6 +14,8 @@ struct GemmTile {
     var rows: Range<Int>
     /// Columns of D before `heads` spreads them.
     var columns: Range<Int>
+    /// The problem's packed rows, chunk after chunk, where all tasks share them.
+    var shared: UnsafeMutablePointer<Float>?
 
     /// A run of B's rows and the column of the sums where it goes.
     struct Side {
@@ -49,14 +51,17 @@ struct GemmTile {
         let scaled = panel + GemmScratch.panelRows * stride
         let table = scaled + GemmScratch.rowBlock * stride
         let line = table + GemmScratch.tableCount
-        let packed = line + GemmScratch.lineCount
-        let sums = packed + GemmScratch.taskRows * stride
+        let sums = line + GemmScratch.lineCount
+        let own = sums + rows.count * GemmScratch.tileStride
+        var chunk = 0
         start(sums, stride: GemmScratch.tileStride)
         for segment in 0..<problem.segmentCount {
             var from = 0
             while from < problem.depth {
                 let end = min(from + linearChunk, problem.depth)
-                packRows(from..<end, segment, into: packed, table: table)
+                let packed = shared.map { sharedRows(chunk: chunk, of: $0, isPaired: false) } ?? own
+                chunk += 1
+                if shared == nil { packRows(from..<end, segment, into: own, table: table) }
                 for side in sides {
                     var first = side.outputs.lowerBound
                     while first < side.outputs.upperBound {
@@ -79,7 +84,7 @@ struct GemmTile {
     }
 
     /// Packs the task's rows of A.
-    private func packRows(
+    func packRows(
         _ depth: Range<Int>, _ segment: Int, into packed: UnsafeMutablePointer<Float>,
         table: UnsafeMutablePointer<Float>
     ) {

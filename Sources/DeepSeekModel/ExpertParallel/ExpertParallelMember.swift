@@ -7,9 +7,9 @@ internal import Ranks
 /// What every rank of an expert-parallel model has: the model, the shared cache and the exchange.
 ///
 /// Every rank maps the whole checkpoint and multiplies only with the experts that it is given, so a change of places
-/// moves no bytes between ranks: pages come from the page cache. Where ranks share memory the KV cache is one for all, so
-/// that any rank can run any sequence, and a lost rank loses no sequence. Elsewhere each has its own, and blocks are sent
-/// where they are wanted; see `CacheDirectory`.
+/// moves no bytes between ranks: pages come from the page cache. Where ranks share memory the KV cache is one for all,
+/// so that any rank can run any sequence, and a lost rank loses no sequence. Elsewhere each has its own, and blocks are
+/// sent where they are wanted; see `CacheDirectory`.
 final class ExpertParallelMember: Sendable {
     /// Tokens of one call of the exchange at most.
     private static let maximumSlabTokens = 1024
@@ -48,6 +48,8 @@ final class ExpertParallelMember: Sendable {
                 "\(group.rankCount) ranks with caches of their own; up to \(CacheDirectory.maximumRankCount) are legal")
         }
         try Self.checkAgreement(group, folder, options)
+        var options = options
+        options.cacheTokens = try Self.agreedCacheTokens(group, folder, options, hasOwnCache: hasOwnCache)
         var region: SymmetricRegion?
         model = try DeepSeekExecutor(
             folder: folder, options: options,
@@ -81,11 +83,23 @@ final class ExpertParallelMember: Sendable {
             "checkpoint \(fingerprint), activations \(options.quantizesActivations ? "quantised" : "as they are"), "
             + "cache \(options.cacheType.rawValue), head \(options.headFormat.rawValue)"
         for (rank, bytes) in try group.allGather(Array(text.utf8)).enumerated() where bytes != Array(text.utf8) {
+            let theirs = String(decoding: bytes, as: UTF8.self)
             throw FathomError(
                 .configuration,
-                "rank \(rank) has \(String(decoding: bytes, as: UTF8.self)); rank \(group.rank) has \(text) (\(folder)); "
+                "rank \(rank) has \(theirs); rank \(group.rank) has \(text) (\(folder)); "
                     + "all ranks need the same checkpoint and options")
         }
+    }
+
+    /// Tokens that every rank's cache has room for.
+    private static func agreedCacheTokens(
+        _ group: RankGroup, _ folder: String, _ options: DeepSeekExecutor.Options, hasOwnCache: Bool
+    ) throws(FathomError) -> Int {
+        let own = DeepSeekExecutor.cacheTokens(
+            options, try DeepSeekConfiguration(folder: folder),
+            caches: hasOwnCache ? group.topology.ranksPerNode : 1)
+        let all = try group.allGather(Array("\(own)".utf8)).compactMap { Int(String(decoding: $0, as: UTF8.self)) }
+        return all.min() ?? own
     }
 
     /// The layers that call the exchange.

@@ -121,11 +121,11 @@ extension ForwardPass {
                 groups.append((shared, try activations(normed, rows: rows, width: hiddenSize, for: shared.gate), rows))
             }
             let outputs = try mlp(groups)
-            // SAFETY: rows of the outputs, or of the exchange's memory, that stay until the sum.
             let chosen: [[UnsafePointer<Float>]]
             if let exchange {
                 chosen = try exchange.combine(outputs: outputs.first ?? hidden)
             } else {
+                // SAFETY: rows of the outputs, which stay until the sum.
                 chosen = received.places.map { $0.map { UnsafePointer(outputs[$0.group] + $0.row * hiddenSize) } }
             }
             let sharedOutput = shared == nil ? nil : outputs.last

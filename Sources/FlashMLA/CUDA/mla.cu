@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Dense latent attention over a paged cache on compute capability 9.0a: 576-wide rows, 512-wide values, pages of 64.
+// Latent attention over a paged cache on compute capability 9.0a: 576-wide rows, 512-wide values, pages of 64.
 //
 // A block has 64 query rows (heads times tokens of one key head). The result of a tile, 64 x 512 sums, fills half of the
 // register file, so two warpgroups have one half of its columns each and take turns: each makes the scores of every
@@ -9,8 +9,8 @@
 // the tensor core. A third warpgroup's first warp copies pages, in boxes of 64 x 64 with a barrier each, so that a
 // product begins when a ninth of a page is there. Source: FlashMLA's "seesaw" schedule (reference notes).
 //
-// With index lists (kSparse) the keys are packed FP8 rows, which the third warpgroup unpacks into the same boxes; a query
-// token is a request of its own then.
+// With index lists (kSparse) the keys are packed FP8 rows, which the third warpgroup unpacks into the same boxes; a
+// query token is a request of its own then.
 //
 // Weights of page 0 of a pair go where the rotated part of its keys was, those of page 1 likewise: the scores are made
 // by then.
@@ -449,8 +449,11 @@ FATHOM_INLINE void firstOfPair(
     if (!hasSecond) return;
     scaleOut(sums.out, second);
     const i32 secondKey = firstKey + i32(kPage);
-    if (!kSparse && secondKey + i32(kPage) > length) clearTail(base, 1, 0, u32(length - secondKey), secondParity, thread);
-    else awaitValues(base, 1, 0, secondParity);
+    if (!kSparse && secondKey + i32(kPage) > length) {
+        clearTail(base, 1, 0, u32(length - secondKey), secondParity, thread);
+    } else {
+        awaitValues(base, 1, 0, secondParity);
+    }
     holdRegisters(sums.out);
     multiplyOthers(sums.out, base, 1, 0);
     warpgroupWait<0>();
@@ -495,7 +498,9 @@ FATHOM_INLINE void secondOfPair(
         namedArrive(kSecondReady, kBothThreads);
         release(base, 1, 0, lane);
         scaleOut(sums.out, fall);
-        if (!kSparse && secondKey + i32(kPage) > length) clearTail(base, 1, 1, u32(length - secondKey), secondParity, thread);
+        if (!kSparse && secondKey + i32(kPage) > length) {
+            clearTail(base, 1, 1, u32(length - secondKey), secondParity, thread);
+        }
         holdRegisters(sums.out);
         multiplyOwn(sums.out, packed, base, 1, 1);
     } else {

@@ -115,19 +115,45 @@ struct AttentionTile {
         for row in 0..<rows.count {
             limits[row] = Int32(clamping: sequence.extent.visible(place(row).token) - first)
         }
-        let (pointer, stride) = keys(first: first, count: keyCount)
+        let stored = usesStoredKeys ? storedKeys(first: first, count: keyCount) : nil
+        let (pointer, stride) =
+            stored.map { ($0, cache.rowStride) } ?? keys(first: first, count: keyCount)
         // SAFETY: every extent below is that of the scratch, the cache's rows or the tile.
         var arguments = AttentionArguments(
             queries: queries, queryStride: shape.rowWidth, rowCount: rows.count, keys: pointer,
             keyStride: stride, keyCount: keyCount, keyWidth: shape.rowWidth, valueWidth: shape.valueWidth,
             limits: limits, scale: shape.scale, maxima: sums.maxima, sums: sums.sums, out: sums.out,
             outStride: shape.valueWidth, scores: scores)
-        kernels.attentionBlock(&arguments)
+        guard stored != nil else { return kernels.attentionBlock(&arguments) }
+        // Where the next page lies only the table tells.
+        let visible = sequence.extent.visible(rows.tokens.upperBound - 1)
+        if cache.rowStride == shape.rowWidth, first + attentionBlockSize < visible {
+            arguments.ahead = storedKeys(first: first + attentionBlockSize, count: 1)
+        }
+        if cache.scalarType == .bfloat16 {
+            kernels.attentionBlockBFloat16(&arguments)
+        } else {
+            kernels.attentionBlockFloat16(&arguments)
+        }
+    }
+
+    /// Whether keys are multiplied as they are stored.
+    private var usesStoredKeys: Bool {
+        rows.count <= storedAttentionRows && cache.packed == nil
+            && (cache.scalarType == .bfloat16 || cache.scalarType == .float16)
+            && allowsStoredAttention(keyWidth: shape.rowWidth, valueWidth: shape.valueWidth)
+    }
+
+    /// Where the keys at some positions lie; nil where not in one page.
+    private func storedKeys(first: Int, count: Int) -> UnsafeRawPointer? {
+        let (entry, offset) = first.quotientAndRemainder(dividingBy: cache.pageSize)
+        guard offset + count <= cache.pageSize else { return nil }
+        return cache.row(block: Int(sequence.blockTable[entry]), offset: offset, keyHead: keyHead)
     }
 
     /// The keys of some positions as floats, and the distance between them: where they lie if they are floats of one
     /// page, else in scratch.
-    private func keys(first: Int, count: Int) -> (UnsafePointer<Float>, stride: Int) {
+    private func keys(first: Int, count: Int) -> (UnsafeRawPointer, stride: Int) {
         var position = first
         let end = first + count
         while position < end {
@@ -146,12 +172,12 @@ struct AttentionTile {
             let source = cache.row(block: block, offset: offset, keyHead: keyHead)
             // SAFETY: a float32 cache holds floats, aligned to the row; decoded keys lie in this task's scratch.
             if run == count, cache.scalarType == .float32 {
-                return (source.assumingMemoryBound(to: Float.self), cache.rowStride)
+                return (source, cache.rowStride)
             }
             decode(source, rowCount: run, from: position - run, to: target)
         }
         // SAFETY: the scratch holds `count` decoded rows now.
-        return (UnsafePointer(keys), shape.rowWidth)
+        return (UnsafeRawPointer(keys), shape.rowWidth)
     }
 
     /// Decodes rows of one page, the first of them at `position`.

@@ -80,6 +80,19 @@ final class Liveness: Sendable {
         if process > 0 { Glibc.kill(process, SIGKILL) }
     }
 
+    /// Whether it is certain that a rank does nothing any more: it left, or its process has ended.
+    func isGone(_ other: Int) -> Bool {
+        switch control.state(other) {
+        case .left, .failed: return true
+        case .absent, .joined: break
+        }
+        return peers.withLock { peers in
+            guard other != rank, peers[other].descriptor >= 0 else { return false }
+            var poll = pollfd(fd: peers[other].descriptor, events: Int16(POLLIN), revents: 0)
+            return Glibc.poll(&poll, 1, 0) == 1
+        }
+    }
+
     /// Why nothing more can come from a rank, as the rest of a sentence; nil as long as something can.
     func loss(of other: Int) -> String? {
         switch control.state(other) {

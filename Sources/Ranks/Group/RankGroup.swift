@@ -95,8 +95,11 @@ public final class RankGroup: Sendable {
         }
     }
 
+    /// Whether it is certain that a lost rank does nothing any more, and not only hangs or is out of reach.
+    public func isGone(_ rank: Int) -> Bool { liveness.isGone(rank) }
+
     /// Sees to it that a rank that hangs cannot write to this rank's memory later: ends its process, or, where it
-    /// writes through a network, takes nothing from it any more. Does nothing to a rank that is a thread of this process.
+    /// writes through a network, takes nothing from it any more. Does nothing to a thread of this process.
     public func expel(_ rank: Int) {
         liveness.kill(rank)
         link?.expel(rank)

@@ -93,7 +93,12 @@ public final class SymmetricRegion: Sendable {
     }
 
     /// One of this rank's signals. What its sender put before setting it can be read.
-    public func value(_ index: Int) -> UInt64 { word(rank, index)?.pointee.load(ordering: .acquiring) ?? 0 }
+    public func value(_ index: Int) -> UInt64 {
+        precondition((0..<signalCount).contains(index), "signals are 0..<\(signalCount)")
+        // SAFETY: as in `word`, in this rank's own segment: those who wait read it again and again.
+        return (own.baseAddress + signalOffset(index)).assumingMemoryBound(to: Atomic<UInt64>.self).pointee
+            .load(ordering: .acquiring)
+    }
 
     /// Waits until one of this rank's signals is at least `value`.
     ///

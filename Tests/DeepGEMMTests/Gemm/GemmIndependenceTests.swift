@@ -109,4 +109,36 @@ struct GemmIndependenceTests {
             }
         }
     }
+
+    @Test(
+        "Rows that do not fit the workers' shared memory at once are those of small products",
+        arguments: InstructionSetLevel.available)
+    func manyRows(level: InstructionSetLevel) throws {
+        let (m, n, k) = (ComputeContext.sharedCount / 2080 + 300, 9, 1030)
+        let context = try ComputeContext(threadCount: 2, level: level)
+        let a = TestOperand(.float32, rows: m, columns: k, seed: 1)
+        let b = TestOperand(.bfloat16, rows: n, columns: k, seed: 2)
+        let all = TestResult(.float32, rows: m, columns: n)
+        let start = all.fill(seed: 3)
+        let plain = TestResult(.float32, rows: m, columns: n)
+        _ = plain.fill(seed: 3)
+        let coded = TestResult(.float8E4M3, rows: m, columns: n)
+        try gemm(a.operand, b.operand, adding: start, into: all.result, on: context)
+        try gemm(a.operand, b.operand, into: coded.result, on: context)
+        for row in [0, m / 2 - 1, m / 2 + 200, m - 1] {
+            let one = TestResult(.float32, rows: 1, columns: n)
+            try gemm(slice(a.operand, row, 1), b.operand, into: one.result, on: context)
+            for column in 0..<n {
+                let sum = one.value(group: 0, row: 0, column: column)
+                let before = plain.value(group: 0, row: row, column: column)
+                let found = all.value(group: 0, row: row, column: column)
+                #expect(abs(found - (before + sum)) <= 1e-4 * max(1, abs(sum)), "row \(row), column \(column)")
+            }
+            let oneCoded = TestResult(.float8E4M3, rows: 1, columns: n)
+            try gemm(slice(a.operand, row, 1), b.operand, into: oneCoded.result, on: context)
+            #expect(coded.rowBytes(row) == oneCoded.rowBytes(0), "row \(row)")
+            #expect(
+                Array(coded.scaleMemory.values[4 * row..<4 * row + 4]) == oneCoded.scaleMemory.values, "row \(row)")
+        }
+    }
 }

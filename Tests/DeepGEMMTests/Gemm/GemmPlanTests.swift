@@ -46,7 +46,9 @@ struct GemmPlanTests {
                         #expect(plan.tasks >= threads * 2, "\(m)×\(n), \(threads) threads: \(plan)")
                     }
                     // Sums, packed rows and a panel fit a worker's scratch memory.
-                    let packed = blocking.path == .panel ? blocking.taskRows * (blocking.chunk + 16) * 4 : 0
+                    let packsItself = blocking.path == .panel && plan.sharedBytes == 0
+                    let packed = packsItself ? blocking.taskRows * (blocking.chunk + 16) * 4 : 0
+                    #expect(plan.sharedBytes <= ComputeContext.sharedCount * 4)
                     #expect(
                         plan.sumBytes + packed + plan.panelBytes + plan.rowBlockBytes
                             <= ComputeContext.scratchCount * 4)
