@@ -34,7 +34,7 @@ extension LowLatencyExchange {
             guard machine.canCombine(operation) else {
                 throw FathomError(
                     .usage,
-                    "rank \(rank): operation \(operation) cannot be combined now; each is once, in the dispatches' order"
+                    "rank \(rank): operation \(operation) cannot be combined now; each is, once, in order"
                 )
             }
             look()
