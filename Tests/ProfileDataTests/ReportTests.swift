@@ -54,17 +54,36 @@ struct ReportTests {
     func hostSpans() throws {
         let trace = try Trace(
             json: """
-                [{"ph": "B", "name": "a", "pid": 1, "tid": 1, "ts": 0}, {"ph": "B", "name": "b", "pid": 1, "tid": 1, "ts": 10},
+                [{"ph": "B", "name": "a", "pid": 1, "tid": 1, "ts": 0},
+                 {"ph": "B", "name": "b", "pid": 1, "tid": 1, "ts": 10},
                  {"ph": "E", "pid": 1, "tid": 1, "ts": 15}, {"ph": "E", "pid": 1, "tid": 1, "ts": 30},
-                 {"ph": "X", "name": "c", "pid": 1, "tid": 2, "ts": 5, "dur": 7}, {"ph": "E", "pid": 1, "tid": 9, "ts": 1},
+                 {"ph": "X", "name": "c", "pid": 1, "tid": 2, "ts": 5, "dur": 7},
+                 {"ph": "E", "pid": 1, "tid": 9, "ts": 1},
                  {"ph": "M", "name": "thread_name", "pid": 1, "tid": 2, "args": {"name": "worker 2"}},
-                 {"ph": "X", "name": "c", "pid": 1, "tid": 2, "ts": "x"}, {"ph": "B", "name": "d", "pid": 1, "tid": 1, "ts": 50}
+                 {"ph": "X", "name": "c", "pid": 1, "tid": 2, "ts": "x"},
+                 {"ph": "B", "name": "d", "pid": 1, "tid": 1, "ts": 50}
                 """)
         let report = ProfileReport(trace)
         #expect(report.streams.map(\.title) == ["thread 1", "worker 2"])
         #expect(report.kernels.map(\.name) == ["a", "c", "b"])
         #expect(report.kernels.map(\.total) == [25_000, 7000, 5000])
         #expect(trace.untimedEventCount == 1 && !trace.hasDeviceWork)
+    }
+
+    @Test("Times beyond all reason are counted and left out, so sums cannot overflow")
+    func extremes() throws {
+        let times = ["9223372036854775", "-9223372036854775", "4000000000000000", "1e14", "0", "3000000000000"]
+        let events = times.flatMap { start in
+            times.map { #"{"ph": "X", "cat": "kernel", "name": "gemm", "tid": 1, "ts": \#(start), "dur": \#($0)}"# }
+        }
+        let trace = try Trace(json: "[" + (events + events).joined(separator: ",") + "]")
+        #expect(trace.untimedEventCount > 20 && trace.untimedEventCount < trace.eventCount)
+        #expect(ProfileReport(trace).span >= 0)
+        var question = WhatIf()
+        question.speedups = [.denseGemm: 0.001]
+        _ = try question.answer(trace)
+        _ = Timeline(trace, title: "x").svg()
+        _ = Timeline(trace, title: "x").html()
     }
 
     @Test("A trace in which nothing takes time is an error that says so")

@@ -10,8 +10,9 @@ struct TimelineTests {
     private func trace() throws -> Trace {
         try Trace(
             json: """
-                [{"ph": "X", "cat": "kernel", "name": "ep::dispatch<a & \\"b\\">()</script>", "pid": 0, "tid": 1, "ts": 0,
-                  "dur": 10}, {"ph": "X", "cat": "kernel", "name": "gemm", "pid": 0, "tid": 2, "ts": 10, "dur": 5}]
+                [{"ph": "X", "cat": "kernel", "name": "ep::dispatch<a & \\"b\\">()</script>", "pid": 0, "tid": 1,
+                  "ts": 0, "dur": 10},
+                 {"ph": "X", "cat": "kernel", "name": "gemm", "pid": 0, "tid": 2, "ts": 10, "dur": 5}]
                 """)
     }
 

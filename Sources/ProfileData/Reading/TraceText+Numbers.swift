@@ -4,8 +4,8 @@ import Platform
 
 /// Numbers: bare, or in quotes as some exporters write them.
 extension TraceText {
-    /// Reads a number and returns it times 10 to the power of `places`, rounded towards zero; nil for a value that is no
-    /// finite number or does not fit.
+    /// Reads a number and returns it times 10 to the power of `places`, rounded towards zero; nil for a value that is
+    /// no finite number or does not fit.
     ///
     /// Microseconds since 1970 with three decimal places do not fit the 53 bits of a Double, so digits are summed up.
     @inline(__always)

@@ -33,7 +33,7 @@ public struct Replay: Sendable {
     public var waitCounts: (called: Int, inferred: Int) { (graph.calledWaits, graph.inferredWaits) }
 
     /// Nanoseconds before starts that nothing in the trace explains, summed; they stay what they are.
-    public var unexplained: Int64 { graph.residual.reduce(0, +) }
+    public var unexplained: Int64 { graph.residual.reduce(0, &+) }
 
     /// What a run gave.
     public struct Outcome: Sendable {

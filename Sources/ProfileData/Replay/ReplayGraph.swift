@@ -5,8 +5,8 @@
 /// An operation starts after the one before it on its stream, after the call that launched it, and after operations on
 /// other streams that events make it wait for. A trace names the calls that wait for events, but neither stream nor
 /// event: the waiting stream is taken to be that of the next launch, and what it waits for is the last operation that
-/// another stream finished before, among those launched before the call. Host calls follow each other; a pause that ends
-/// when an operation ends is a wait for it.
+/// another stream finished before, among those launched before the call. Host calls follow each other; a pause that
+/// ends when an operation ends is a wait for it.
 ///
 /// What no dependency explains stays as a constant delay, so the unchanged trace keeps its times to the nanosecond.
 struct ReplayGraph: Sendable {

@@ -6,8 +6,8 @@ import Platform
 extension Timeline {
     /// One page with everything in it.
     public func html() -> String {
-        let boxes = trace.operations.count
-        let shortest = boxes <= Self.maximumBoxes ? 0 : length / Int64(Self.maximumBoxes / max(1, trace.streams.count))
+        let perLane = Int64(max(1, Self.maximumBoxes / max(1, trace.streams.count)))
+        let shortest = trace.operations.count <= Self.maximumBoxes ? 0 : length / perLane
         let page = String(decoding: PackageResources.timeline_html, as: UTF8.self)
         return page.replacing("/*DATA*/", with: json(lanes(shortest: shortest)))
     }

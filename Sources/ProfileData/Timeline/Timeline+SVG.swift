@@ -135,9 +135,10 @@ extension Timeline {
             // Only wide boxes have room for a name.
             let label = width > 20 ? KernelName(trace.names[box.name]).short : ""
             if box.count == 1, !label.isEmpty, width > Double(label.count) * 6.4 + 6 {
+                let ink = Self.isDark(box.kernelClass) ? "#f8fafc" : "#0f172a"
                 svg += """
                     <text x="\(number(x(box.start) + width / 2))" y="\(number(boxTop + 36))" font-size="11" \
-                    fill="\(Self.isDark(box.kernelClass) ? "#f8fafc" : "#0f172a")" text-anchor="middle">\(Self.escaped(label))</text>
+                    fill="\(ink)" text-anchor="middle">\(Self.escaped(label))</text>
                     """
             }
         }

@@ -8,8 +8,11 @@ struct TraceCollector {
     static let maximumHostSpans = 4 << 20
     /// Begun spans inside each other that wait for their end, on one thread.
     static let maximumOpenSpans = 1024
-    /// The longest time that is taken: a century, so that sums cannot overflow.
-    private static let maximumTime: Int64 = 3_155_760_000_000_000_000
+    /// Times, from the first event's on, and summed durations that are taken, in nanoseconds: 46 days, and what a
+    /// replay at a thousandth of the speed makes of them still fits. Events beyond count as untimed.
+    private static let maximumTime: Int64 = 4_000_000_000_000_000
+    /// The latest start that is taken: 2096 where the clock began in 1970.
+    private static let maximumStart: Int64 = 4_000_000_000_000_000_000
 
     private struct Track: Hashable {
         var process: TraceLabel
@@ -32,6 +35,8 @@ struct TraceCollector {
     private var threadNames: [Track: NameID] = [:]
     private var openSpans: [Track: [TraceEvent]] = [:]
     private var hostSpans: [HostSpan] = []
+    private var firstStart: Int64?
+    private var totalDuration: Int64 = 0
     private var classes: [KernelClass?] = []
     private var usefulCalls: [Bool?] = []
 
@@ -61,12 +66,16 @@ struct TraceCollector {
     }
 
     private mutating func addComplete(_ event: TraceEvent, _ names: () -> NameTable) {
-        guard let start = event.start, let duration = event.duration ?? event.start.map({ _ in 0 }), duration >= 0,
-            start.magnitude < Self.maximumTime.magnitude, duration < Self.maximumTime
+        let duration = event.duration ?? 0
+        guard let start = event.start, start.magnitude < Self.maximumStart.magnitude,
+            (start - (firstStart ?? start)).magnitude < Self.maximumTime.magnitude, duration >= 0,
+            duration < Self.maximumTime - totalDuration
         else {
             trace.untimedEventCount += 1
             return
         }
+        firstStart = firstStart ?? start
+        totalDuration += duration
         switch TraceWord(rawValue: event.category.index) {
         case .kernel, .kernelCapital: addOperation(event, start, duration, isKernel: true, names)
         case .memoryCopy, .memorySet: addOperation(event, start, duration, isKernel: false, names)
@@ -148,7 +157,7 @@ struct TraceCollector {
         guard !trace.operations.isEmpty else {
             throw FathomError(
                 .badData,
-                "\(path): \(trace.eventCount) events, and none is a kernel, a copy or a span with a start and a duration"
+                "\(path): \(trace.eventCount) events, and none is a kernel, a copy or a span with start and duration"
             )
         }
         numberStreams()
