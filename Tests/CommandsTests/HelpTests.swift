@@ -12,7 +12,8 @@ struct HelpTests {
         ["eplb", "plan"], ["eplb", "show"], ["eplb", "bench"], ["gpu"], ["gpu", "info"], ["gpu", "compile"],
         ["gpu", "explain"], ["gpu", "explain", "gemm"], ["gpu", "test"], ["gpu", "bench"], ["doctor"],
         ["launch"], ["ranks"], ["ranks", "check"], ["ep"], ["ep", "bench"], ["ep", "plan"], ["ep", "simulate"],
-        ["plan"], ["plan", "deepseek-day6"],
+        ["plan"], ["plan", "deepseek-day6"], ["plan", "size"], ["plan", "explain"], ["plan", "trace"],
+        ["plan", "check-host"],
     ]
 
     @Test("every command explains itself with an example", arguments: commands)
