@@ -12,8 +12,9 @@ struct HelpTests {
         ["eplb", "plan"], ["eplb", "show"], ["eplb", "bench"], ["gpu"], ["gpu", "info"], ["gpu", "compile"],
         ["gpu", "explain"], ["gpu", "explain", "gemm"], ["gpu", "test"], ["gpu", "bench"], ["doctor"],
         ["launch"], ["ranks"], ["ranks", "check"], ["ep"], ["ep", "bench"], ["ep", "plan"], ["ep", "simulate"],
-        ["plan"], ["plan", "deepseek-day6"], ["profile"], ["profile", "report"], ["profile", "compare"],
-        ["profile", "timeline"], ["profile", "what-if"],
+        ["plan"], ["plan", "deepseek-day6"], ["plan", "size"], ["plan", "explain"], ["plan", "trace"],
+        ["plan", "check-host"], ["profile"], ["profile", "report"], ["profile", "compare"], ["profile", "timeline"],
+        ["profile", "what-if"],
     ]
 
     @Test("every command explains itself with an example", arguments: commands)

@@ -54,7 +54,7 @@ struct LayerTimeTests {
         hardware.networkGigabytesPerSecond = 5
         let times = PrefillTimes(TraceComparison.prefillWork, of: try v3(), on: hardware, rates: KernelRates())
         #expect(times.communication > 3 * times.computation)
-        #expect(times.secondsPerLayer >= times.communication)
+        #expect(times.secondsPerLayer > 0.999 * times.communication)
         #expect(times.secondsPerLayer < 1.3 * times.communication)
     }
 }
@@ -71,7 +71,7 @@ struct ModelCostTests {
         #expect(costs.cacheBytesPerTokenAndLayer(.float8) == 656)
         #expect(costs.expertLayerCount == 58 && costs.denseLayerCount == 3)
         func gigabytes(_ bytes: Int) -> Double { (Double(bytes) / 1e7).rounded() / 100 }
-        #expect(gigabytes(3 * 58 * costs.expertBytes) == 7.67)
+        #expect(gigabytes(3 * 58 * costs.expertBytes) == 7.66)
         #expect(gigabytes(61 * costs.attentionBytes) == 11.42)
         #expect(gigabytes(3 * costs.denseBytes) == 1.19)
         #expect(gigabytes(costs.embeddingBytes + costs.headBytes) == 3.71)

@@ -64,7 +64,10 @@ struct BenchGenerate: ParsableCommand, TracedCommand {
         }
     }
 
-    func run() throws {
+    func run() throws { try Output.render(try result().speed, asJSON: output.json) }
+
+    /// The measurement, and the configuration that was measured.
+    func result() throws -> (speed: GenerationSpeed, configuration: DeepSeekConfiguration) {
         let folder = try model.model ?? syntheticFolder()
         let executor = try execution.loadExecutor(folder: folder, logger: logging.logger(label: "fathom"))
         let promptCount = smoke ? min(promptTokens, 16) : promptTokens
@@ -89,16 +92,13 @@ struct BenchGenerate: ParsableCommand, TracedCommand {
         let middle = promptCount + answerCount / 2
         let bytes = cost.decodeBytes(position: middle)
         let decodeLimit = limits.readGigabytesPerSecond * 1e9 / bytes
-        try Output.render(
-            GenerationSpeed(
-                model: FilePaths.name(of: folder), isa: context.level.rawValue,
-                threads: executor.threadCount,
-                promptTokens: promptCount, outputTokens: answerCount, machine: limits,
-                prefillTokensPerSecond: run.prefill, prefillLimitTokensPerSecond: prefillLimit,
-                prefillFraction: run.prefill / prefillLimit,
-                decodeTokensPerSecond: run.decode, decodeLimitTokensPerSecond: decodeLimit,
-                decodeFraction: run.decode / decodeLimit),
-            asJSON: output.json)
+        let speed = GenerationSpeed(
+            model: FilePaths.name(of: folder), isa: context.level.rawValue, threads: executor.threadCount,
+            promptTokens: promptCount, outputTokens: answerCount, machine: limits,
+            prefillTokensPerSecond: run.prefill, prefillLimitTokensPerSecond: prefillLimit,
+            prefillFraction: run.prefill / prefillLimit, decodeTokensPerSecond: run.decode,
+            decodeLimitTokensPerSecond: decodeLimit, decodeFraction: run.decode / decodeLimit)
+        return (speed, executor.configuration)
     }
 
     /// Tokens per second of prefill (best of the repetitions) and of decode (the median step), and the machine's read
@@ -179,7 +179,7 @@ struct BenchGenerate: ParsableCommand, TracedCommand {
 }
 
 /// What was measured.
-private struct GenerationSpeed: Report {
+struct GenerationSpeed: Report {
     var model: String
     var isa: String
     var threads: Int

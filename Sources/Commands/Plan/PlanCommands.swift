@@ -9,7 +9,9 @@ struct PlanCommands: ParsableCommand {
         abstract: "Say what a fleet would do and what it would cost.",
         discussion: """
             EXAMPLES
-              fathom plan deepseek-day6
+              fathom plan deepseek-day6 -o report.html
+              fathom plan size --tokens-per-second 100000
+              fathom plan explain
             """,
-        subcommands: [PlanDay6.self])
+        subcommands: [PlanDay6.self, PlanSize.self, PlanExplain.self, PlanTrace.self, PlanCheckHost.self])
 }

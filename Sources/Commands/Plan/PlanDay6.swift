@@ -15,19 +15,53 @@ struct PlanDay6: ParsableCommand {
 
             EXAMPLES
               fathom plan deepseek-day6
-              fathom plan deepseek-day6 --json
+              fathom plan deepseek-day6 -o report.html
+              fathom plan deepseek-day6 --closed-forms --json
             """)
 
+    @Flag(help: "Closed forms and predictions only: no simulation.")
+    var closedForms = false
+
+    @Option(help: ArgumentHelp("Chooses requests and loads of experts.", valueName: "n"))
+    var seed: UInt64 = 1
+
+    @Option(help: ArgumentHelp("Part of the need that the autoscaler keeps in reserve.", valueName: "0…2"))
+    var headroom = FleetRules().headroom
+
+    @Option(
+        name: [.customShort("o"), .customLong("output")],
+        help: ArgumentHelp("Write a page with curves and every figure.", valueName: "report.html"),
+        completion: .file(extensions: ["html"]))
+    var page: String?
+
     @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard 0...2 ~= headroom else {
+            throw ValidationError("--headroom is \(headroom) of the need; 0 to 2 is legal")
+        }
+        if closedForms, page != nil {
+            throw ValidationError("--output needs the simulation, which --closed-forms leaves out")
+        }
+    }
 
     func run() throws {
         let costs = try ModelCosts(KnownModel.deepSeekR1.configuration())
         let closed = DayClosedForms.published(cacheBytesPerToken: costs.cacheBytesPerToken())
         let traces = TraceComparison(costs)
-        try Output.render(
-            Day6Report(
-                groups: [closed.inputs, closed.results, traces.prefillFigures, traces.decodeFigures]),
-            asJSON: output.json)
+        var groups = [closed.inputs, closed.results, traces.prefillFigures, traces.decodeFigures]
+        if !closedForms {
+            var design = try FleetDesign.deepSeekDay6()
+            design.rules.headroom = headroom
+            let progress = ProgressBar(title: "Simulating")
+            defer { progress.finish() }
+            let simulation = try DaySimulation(design: design, seed: seed) {
+                progress.update(done: Int($0), total: 86_400)
+            }
+            groups += [simulation.inputs, simulation.results, simulation.details]
+            if let page { try AtomicFileWriter.write(PlanPage(simulation, groups: groups).html, path: page) }
+        }
+        try Output.render(Day6Report(groups: groups), asJSON: output.json)
     }
 }
 

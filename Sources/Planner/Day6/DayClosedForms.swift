@@ -26,7 +26,9 @@ public struct DayClosedForms: Sendable {
     public var averageNodes: Double { nodes.mean }
     /// Decode nodes, mean over the day.
     public var averageDecodeNodes: Double { nodes.mean { Double(scaling.decodeNodes(of: $0)) } }
+    /// Prefill nodes, mean over the day.
     public var averagePrefillNodes: Double { averageNodes - averageDecodeNodes }
+    /// Hours of all GPUs.
     public var gpuHours: Double { averageNodes * Double(gpusPerNode) * nodes.seconds / 3600 }
     /// Dollars of rent.
     public var cost: Double { gpuHours * dollarsPerGPUHour }

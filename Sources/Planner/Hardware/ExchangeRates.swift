@@ -5,8 +5,8 @@
 /// DeepEP's README of February and March 2025: H800, 400 Gb/s InfiniBand; FP8 dispatch, bfloat16 combine; hidden 7,168,
 /// top-8. On other hardware the rates scale with the link.
 enum ExchangeRates {
-    /// Normal kernels across nodes: GB/s over RDMA by size of the group, counted as each token once for each node that it
-    /// goes to, its own included.
+    /// Normal kernels across nodes: GB/s over RDMA by size of the group, counted as each token once for each node
+    /// that it goes to, its own included.
     private static let normal: [(ranks: Double, dispatch: Double, combine: Double)] = [
         (16, 43, 43), (32, 58, 57), (64, 51, 50),
     ]
@@ -45,8 +45,8 @@ enum ExchangeRates {
         return (rows * float8Row / (rate.dispatch * scale), rows * bfloat16Row / (rate.combine * scale))
     }
 
-    /// Seconds of a low-latency dispatch and combine of `tokens` tokens of each rank. Times are proportional to the bytes
-    /// of the published ones, and at least `least`.
+    /// Seconds of a low-latency dispatch and combine of `tokens` tokens of each rank. Times are proportional to the
+    /// bytes of the published ones, and at least `least`.
     static func lowLatency(
         ranks: Int, tokens count: Double, hidden width: Int, topK choices: Int, least: Double, on hardware: Hardware
     ) -> (dispatch: Double, combine: Double) {

@@ -66,9 +66,9 @@ public struct AttentionRates: Sendable, Codable, Equatable {
         self.sparseDecode = sparseDecode
     }
 
-    /// H800, of 989.5 TFLOPS and 3,350 GB/s. Decode: FlashMLA's README of April 2025, 660 TFLOPS and 3,000 GB/s. Prefill:
-    /// the published training trace, 4,096 tokens causal in 1,237 µs on 112 of 132 multiprocessors, 654 TFLOPS on all.
-    /// Sparse: FlashMLA's README of September 2025, 640 and 410 TFLOPS.
+    /// H800, of 989.5 TFLOPS and 3,350 GB/s. Decode: FlashMLA's README of April 2025, 660 TFLOPS and 3,000 GB/s.
+    /// Prefill: the published training trace, 4,096 tokens causal in 1,237 µs on 112 of 132 multiprocessors, 654
+    /// TFLOPS on all. Sparse: FlashMLA's README of September 2025, 640 and 410 TFLOPS.
     public static let hopper = AttentionRates(
         decode: 660 / 989.5, decodeBandwidth: 3000.0 / 3350, prefill: 654 / 989.5, sparsePrefill: 640 / 989.5,
         sparseDecode: 410 / 989.5)
@@ -78,16 +78,16 @@ public struct AttentionRates: Sendable, Codable, Equatable {
         decode: 580 / 989.5, decodeBandwidth: 3000.0 / 3350, prefill: 654 / 989.5, sparsePrefill: 640 / 989.5,
         sparseDecode: 410 / 989.5)
 
-    /// B200, of 2,250 TFLOPS. Prefill 1,460, sparse 1,450 and 350 TFLOPS (FlashMLA's README of 2025); dense decode was not
-    /// published and is taken to reach Hopper's part.
+    /// B200, of 2,250 TFLOPS. Prefill 1,460, sparse 1,450 and 350 TFLOPS (FlashMLA's README of 2025); dense decode
+    /// was not published and is taken to reach Hopper's part.
     public static let blackwell = AttentionRates(
         decode: 660 / 989.5, decodeBandwidth: 3000.0 / 3350, prefill: 1460.0 / 2250, sparsePrefill: 1450.0 / 2250,
         sparseDecode: 350.0 / 2250)
 }
 
 extension Hardware {
-    /// H800 SXM. NVIDIA's data sheet of the H100 with NVLink cut to 400 GB/s both ways; memory as the published trace names
-    /// it; 160 GB/s usable NVLink and 50 GB/s InfiniBand from the V3 report; rent of $2 from the published day.
+    /// H800 SXM. NVIDIA's data sheet of the H100 with NVLink cut to 400 GB/s both ways; memory as the published trace
+    /// names it; 160 GB/s usable NVLink and 50 GB/s InfiniBand from the V3 report; rent of $2 from the published day.
     public static let h800 = Hardware(
         name: "h800", memoryBytes: 84_943_110_144, memoryGigabytesPerSecond: 3350, float8Teraflops: 1979,
         bfloat16Teraflops: 989.5, multiprocessors: 132, gpusPerNode: 8, nvlinkGigabytesPerSecond: 160,

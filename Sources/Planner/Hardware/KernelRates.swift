@@ -32,8 +32,8 @@ public struct KernelRates: Sendable, Codable, Equatable {
     /// The defaults in use, for people.
     public var defaults: String {
         "defaults, not measured: passes over tokens at \(percent(passBandwidth)) of the bandwidth, "
-            + "smallest kernel \(Int(smallestKernel * 1e6)) µs, batched bfloat16 products at \(percent(batchedProduct)) "
-            + "of the roofline"
+            + "smallest kernel \(Int(smallestKernel * 1e6)) µs, batched bfloat16 products at "
+            + "\(percent(batchedProduct)) of the roofline"
     }
 
     private func percent(_ fraction: Double) -> String { "\(Int((fraction * 100).rounded())) %" }
@@ -97,8 +97,8 @@ public struct KernelRates: Sendable, Codable, Equatable {
 
     private func ratio(_ a: Int, _ b: Int) -> Double { log2(Double(a) / Double(max(1, b))) }
 
-    /// DeepGEMM's README: H800 SXM5, NVCC 12.8; 26 February 2025, and 9 April 2025 where it changed. Groups 0 is a plain
-    /// product; m is per group.
+    /// DeepGEMM's README: H800 SXM5, NVCC 12.8; 26 February 2025, and 9 April 2025 where it changed. Groups 0 is a
+    /// plain product; m is per group.
     static let rows: [Row] = [
         Row(0, 64, 2112, 7168, 206), Row(0, 64, 24576, 1536, 289), Row(0, 64, 32768, 512, 219),
         Row(0, 64, 7168, 16384, 336), Row(0, 64, 4096, 7168, 287), Row(0, 64, 7168, 2048, 295),

@@ -52,6 +52,7 @@ public struct ModelCosts: Sendable {
         predictionBytes = prediction.attention + prediction.shared + prediction.router + prediction.dense
     }
 
+    /// Main layers.
     public var layerCount: Int { configuration.layerCount }
     /// Layers with experts.
     public var expertLayerCount: Int { (0..<layerCount).count { configuration.hasExperts(layer: $0) } }

@@ -2,8 +2,8 @@
 
 internal import DeepSeekModel
 
-/// How long one layer of decode takes on every GPU of a unit: two micro-batches in five stages, network transfers without
-/// multiprocessors under the computation of the other micro-batch.
+/// How long one layer of decode takes on every GPU of a unit: two micro-batches in five stages, network transfers
+/// without multiprocessors under the computation of the other micro-batch.
 ///
 ///     compute  SHARED(0) ATTN-0(1) │ MLP(0) │ ATTN-1(1)  │ SHARED(1) ATTN-0(0) │ MLP(1) │ ATTN-1(0)
 ///     network  DISPATCH(0)         │        │ COMBINE(0) │ DISPATCH(1)         │        │ COMBINE(1)

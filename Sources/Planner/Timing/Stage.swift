@@ -37,6 +37,7 @@ public struct Stage: Sendable, Codable, Equatable {
         self.bound = bound
     }
 
+    /// Whether the exchange does it.
     public var isCommunication: Bool { part == .dispatch || part == .combine }
 }
 
