@@ -2,12 +2,12 @@
 //
 // Latent attention over a paged cache on compute capability 9.0a: 576-wide rows, 512-wide values, pages of 64.
 //
-// A block has 64 query rows (heads times tokens of one key head). The result of a tile, 64 x 512 sums, fills half of the
-// register file, so two warpgroups have one half of its columns each and take turns: each makes the scores of every
-// second page, multiplies its own weights from registers with its half of the page's values, and hands them through
-// shared memory to the other, which multiplies them with the other half. While one is at exponentials the other is at
-// the tensor core. A third warpgroup's first warp copies pages, in boxes of 64 x 64 with a barrier each, so that a
-// product begins when a ninth of a page is there. Source: FlashMLA's "seesaw" schedule (reference notes).
+// A block has 64 query rows (heads times tokens of one key head). The result of a tile, 64 x 512 sums, fills half of
+// the register file, so two warpgroups have one half of its columns each and take turns: each makes the scores of
+// every second page, multiplies its own weights from registers with its half of the page's values, and hands them
+// through shared memory to the other, which multiplies them with the other half. While one is at exponentials the
+// other is at the tensor core. A third warpgroup's first warp copies pages, in boxes of 64 x 64 with a barrier each,
+// so that a product begins when a ninth of a page is there. Source: FlashMLA's "seesaw" schedule (reference notes).
 //
 // With index lists (kSparse) the keys are packed FP8 rows, which the third warpgroup unpacks into the same boxes; a
 // query token is a request of its own then.
@@ -388,8 +388,8 @@ FATHOM_INLINE void awaitValues(u32 base, u32 buffer, u32 half, u32 parity) {
 /// What a warpgroup keeps over a stretch.
 struct Sums {
     float out[128];
-    /// For the thread's two rows: the running maximum, the same in both warpgroups, and this thread's part of the sum of
-    /// the pages whose scores this warpgroup makes.
+    /// For the thread's two rows: the running maximum, the same in both warpgroups, and this thread's part of the sum
+    /// of the pages whose scores this warpgroup makes.
     float maximum[2];
     float sum[2];
 };

@@ -31,8 +31,8 @@ final class LoopbackNetwork: Sendable {
 
     fileprivate func expel(_ other: Int, by rank: Int) { ends.withLock { _ = $0[rank].expelled.insert(other) } }
 
-    /// Lets `write` have an address in a rank's memory, then tells the rank; does nothing between ranks of which one has
-    /// expelled the other.
+    /// Lets `write` have an address in a rank's memory, then tells the rank; does nothing between ranks of which one
+    /// has expelled the other.
     fileprivate func write(
         from source: Int, to rank: Int, memory: Int, at offset: Int, _ write: (UnsafeMutableRawPointer) -> Void
     ) {
