@@ -3,7 +3,7 @@
 // SAFETY: In this file addresses are of slots that `LowLatencyMemory` places in the shared region, which the exchange
 // keeps.
 
-public import Platform
+internal import Platform
 internal import Ranks
 
 /// What a rank has received in a low-latency dispatch, laid out for a masked grouped product: for each local expert a

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import LowPrecision
-public import Platform
+internal import Platform
 
 /// Low-latency dispatch and combine over all ranks' data in one process: what the protocol has to reproduce, bit for
 /// bit.
