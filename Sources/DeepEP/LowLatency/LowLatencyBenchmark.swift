@@ -57,10 +57,9 @@ public struct LowLatencyBenchmark: Sendable, Codable {
             try run(shape, exchange, group, seed)
         }
         let rows = times.reduce(0) { $0 + $1.rows }
-        let blocks = (shape.hidden + LogFMT10.blockCount - 1) / LogFMT10.blockCount
         return LowLatencyBenchmark(
             shape: shape, rows: rows, dispatchBytes: rows * (exchange.format.dataBytes + exchange.format.scaleBytes),
-            combineBytes: rows * (shape.logFMT ? LogFMT10.codeBytes(shape.hidden) + 4 * blocks : 2 * shape.hidden),
+            combineBytes: rows * (shape.logFMT ? LogFMT10.usualBytes(hidden: shape.hidden) : 2 * shape.hidden),
             dispatchSeconds: median(times.map(\.dispatch)), combineSeconds: median(times.map(\.combine)))
     }
 

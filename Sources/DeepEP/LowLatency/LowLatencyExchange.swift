@@ -36,6 +36,8 @@ public final class LowLatencyExchange {
     let group: RankGroup
     /// Who takes part; nil where everybody has to.
     public let membership: Membership?
+    /// Whether rows are put into slots even where ranks see each other's memory, as over a network.
+    package let putsRows: Bool
     let region: SymmetricRegion
     let memory: LowLatencyMemory
     let kernels: KernelTable
@@ -51,8 +53,18 @@ public final class LowLatencyExchange {
     ///   - timeoutMilliseconds: how long a half waits without progress before it fails, or, with a membership, before
     ///     it takes those for lost who have not come.
     /// - Throws: `usage` where arguments differ among ranks or do not fit the group, `unavailable` without memory.
-    public init(
+    public convenience init(
         group: RankGroup, shape: LowLatencyShape, membership: Membership? = nil, timeoutMilliseconds: Int = 30_000
+    ) throws(FathomError) {
+        try self.init(
+            group: group, shape: shape, membership: membership, timeoutMilliseconds: timeoutMilliseconds,
+            putsRows: false)
+    }
+
+    /// As the public initialiser; rows are put even where they could be read, if that is wanted.
+    package init(
+        group: RankGroup, shape: LowLatencyShape, membership: Membership? = nil, timeoutMilliseconds: Int = 30_000,
+        putsRows: Bool
     ) throws(FathomError) {
         guard shape.placement.rankCount == group.rankCount else {
             throw FathomError(
@@ -62,6 +74,7 @@ public final class LowLatencyExchange {
             throw FathomError(.usage, "the membership is not the group's, or has fewer than two steps under way")
         }
         self.shape = shape
+        self.putsRows = putsRows
         self.membership = membership
         self.timeoutMilliseconds = timeoutMilliseconds
         self.group = group
@@ -69,7 +82,7 @@ public final class LowLatencyExchange {
         machine = LowLatencyProtocol(rankCount: group.rankCount)
         waitedNanoseconds = Array(repeating: 0, count: group.rankCount)
         kernels = try InstructionSetLevel.selected().kernels
-        let text = "\(shape)"
+        let text = "\(shape)\(putsRows ? ", rows put" : "")"
         for (rank, other) in try group.allGather(Array(text.utf8)).enumerated() where other != Array(text.utf8) {
             throw FathomError(
                 .usage,
@@ -83,6 +96,9 @@ public final class LowLatencyExchange {
 
     /// This rank.
     public var rank: Int { group.rank }
+
+    /// A rank's memory, where it is seen here and rows are read in it.
+    func mapped(_ rank: Int) -> UnsafeMutableRawPointer? { putsRows ? nil : region.peer(rank) }
 
     /// The experts of this rank.
     public var experts: Range<Int> { shape.placement.experts(of: rank) }
