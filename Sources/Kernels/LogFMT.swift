@@ -87,15 +87,15 @@ public func encodeLogFMT<I: InstructionSet>(
     var first = 0
     while first < count {
         let rest = min(LogFMT.blockCount, count &- first)
-        let numbers = wholeBlock(row + first &* 2, rest, scratch + 512)
+        let numbers = wholeBlock(I.self, row + first &* 2, rest, scratch + 512)
         let range = LogFMTRange(numbers)
         if range.isCoded(rest) {
             header.storeBytes(of: range.smallest, as: UInt16.self)
-            encodeBlock(LogFMTScale(range.smallest, range.largest), numbers, to: out + offset)
+            encodeBlock(I.self, LogFMTScale(range.smallest, range.largest), numbers, to: out + offset)
             offset &+= LogFMT.codeBytes
         } else {
             header.storeBytes(of: LogFMT.staysBFloat16, as: UInt16.self)
-            copyNumbers(numbers, to: out + offset, rest)
+            copyNumbers(I.self, numbers, to: out + offset, rest)
             offset &+= rest &* 2
         }
         header.storeBytes(of: range.largest, toByteOffset: 2, as: UInt16.self)
@@ -116,26 +116,26 @@ public func sumLogFMT<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer<L
     var first = 0
     while first < all.count {
         let rest = min(LogFMT.blockCount, all.count &- first)
-        clearSums(sums)
+        clearSums(I.self, sums)
         for part in 0..<all.partCount {
             let place = all.cursors[part]
             if all.arePlain[part] {
-                addPlain(wholeBlock(place, rest, all.scratch + 512), rest, all.weights[part], to: sums)
+                addPlain(I.self, wholeBlock(I.self, place, rest, all.scratch + 512), rest, all.weights[part], to: sums)
                 all.cursors[part] = place + rest &* 2
                 continue
             }
             let range = all.parts[part] + first / LogFMT.blockCount &* 4
             let smallest = range.loadUnaligned(as: UInt16.self)
             if smallest == LogFMT.staysBFloat16 {
-                addNumbers(wholeBlock(place, rest, all.scratch + 512), all.weights[part], to: sums)
+                addNumbers(I.self, wholeBlock(I.self, place, rest, all.scratch + 512), all.weights[part], to: sums)
                 all.cursors[part] = place + rest &* 2
             } else {
                 let largest = range.loadUnaligned(fromByteOffset: 2, as: UInt16.self)
-                addCodes(LogFMTScale(smallest, largest), place, all.weights[part], to: sums)
+                addCodes(I.self, LogFMTScale(smallest, largest), place, all.weights[part], to: sums)
                 all.cursors[part] = place + LogFMT.codeBytes
             }
         }
-        storeSums(all, first, rest)
+        storeSums(I.self, all, first, rest)
         first &+= LogFMT.blockCount
     }
 }
@@ -144,7 +144,9 @@ public func sumLogFMT<I: InstructionSet>(_: I.Type, _ arguments: UnsafePointer<L
 
 /// Where a whole block lies: in its row, or, where the row ends in it, in `room` with zeros behind.
 @inlinable @inline(__always)
-func wholeBlock(_ numbers: UnsafeRawPointer, _ count: Int, _ room: UnsafeMutableRawPointer) -> UnsafeRawPointer {
+func wholeBlock<I: InstructionSet>(
+    _: I.Type, _ numbers: UnsafeRawPointer, _ count: Int, _ room: UnsafeMutableRawPointer
+) -> UnsafeRawPointer {
     if count == LogFMT.blockCount { return numbers }
     for index in 0..<LogFMT.blockCount {
         let bits = index < count ? numbers.loadUnaligned(fromByteOffset: index &* 2, as: UInt16.self) : 0
@@ -155,7 +157,9 @@ func wholeBlock(_ numbers: UnsafeRawPointer, _ count: Int, _ room: UnsafeMutable
 
 /// Copies up to a block of BF16 numbers.
 @inlinable @inline(__always)
-func copyNumbers(_ numbers: UnsafeRawPointer, to out: UnsafeMutableRawPointer, _ count: Int) {
+func copyNumbers<I: InstructionSet>(
+    _: I.Type, _ numbers: UnsafeRawPointer, to out: UnsafeMutableRawPointer, _ count: Int
+) {
     if count == LogFMT.blockCount {
         for part in 0..<4 {
             let bits = (numbers + part &* 64).loadUnaligned(as: SIMD16<UInt32>.self)
@@ -172,11 +176,13 @@ func copyNumbers(_ numbers: UnsafeRawPointer, to out: UnsafeMutableRawPointer, _
 /// The codes of a block.
 ///
 /// The number at place 32·j + 2·l + o has vector 2·j + o and lane l. Vectors 0 to 3 have the bytes of sixteen words,
-/// lowest first, for the low eight bits of their codes; vectors 4 to 7 those of the next sixteen. The two high bits, the
-/// sign above, are in eight words: lane l's of vector v at 2·v of word l, from lane 8 on at 16 + 2·v of word l − 8. So
-/// no number ever changes its lane.
+/// lowest first, for the low eight bits of their codes; vectors 4 to 7 those of the next sixteen. The two high bits,
+/// the sign above, are in eight words: lane l's of vector v at 2·v of word l, from lane 8 on at 16 + 2·v of word
+/// l − 8. So no number ever changes its lane.
 @inlinable @inline(__always)
-func encodeBlock(_ scale: LogFMTScale, _ numbers: UnsafeRawPointer, to out: UnsafeMutableRawPointer) {
+func encodeBlock<I: InstructionSet>(
+    _: I.Type, _ scale: LogFMTScale, _ numbers: UnsafeRawPointer, to out: UnsafeMutableRawPointer
+) {
     var high = SIMD16<UInt32>()
     for half in 0..<2 {
         var low = SIMD16<UInt32>()
@@ -196,14 +202,16 @@ func encodeBlock(_ scale: LogFMTScale, _ numbers: UnsafeRawPointer, to out: Unsa
 
 /// Adds what the codes of a block stand for.
 @inlinable @inline(__always)
-func addCodes(_ scale: LogFMTScale, _ codes: UnsafeRawPointer, _ weight: Float, to sums: UnsafeMutableRawPointer) {
+func addCodes<I: InstructionSet>(
+    _: I.Type, _ scale: LogFMTScale, _ codes: UnsafeRawPointer, _ weight: Float, to sums: UnsafeMutableRawPointer
+) {
     let packed = (codes + 128).loadUnaligned(as: SIMD8<UInt32>.self)
     var high = SIMD16(lowHalf: packed &<< 8, highHalf: (packed &>> 16) &<< 8)
     for half in 0..<2 {
         var low = (codes + half &* 64).loadUnaligned(as: SIMD16<UInt32>.self)
         for part in 0..<4 {
             let code = low & 0xFF | high & 0x300
-            addProduct(scale.number(code), weight, to: sums + (half &* 4 &+ part) &* 64)
+            addProduct(I.self, scale.number(code), weight, to: sums + (half &* 4 &+ part) &* 64)
             low = low &>> 8
             high = high &>> 2
         }
@@ -212,44 +220,55 @@ func addCodes(_ scale: LogFMTScale, _ codes: UnsafeRawPointer, _ weight: Float, 
 
 /// Adds what would arrive of a block of BF16 numbers, of which the first `count` are there.
 @inlinable @inline(__always)
-func addPlain(_ numbers: UnsafeRawPointer, _ count: Int, _ weight: Float, to sums: UnsafeMutableRawPointer) {
+func addPlain<I: InstructionSet>(
+    _: I.Type, _ numbers: UnsafeRawPointer, _ count: Int, _ weight: Float, to sums: UnsafeMutableRawPointer
+) {
     let range = LogFMTRange(numbers)
     guard range.isCoded(count) else {
-        addNumbers(numbers, weight, to: sums)
+        addNumbers(I.self, numbers, weight, to: sums)
         return
     }
     let scale = LogFMTScale(range.smallest, range.largest)
     for part in 0..<4 {
         let words = (numbers + part &* 64).loadUnaligned(as: SIMD16<UInt32>.self)
-        addProduct(scale.rounded(words &<< 16), weight, to: sums + part &* 128)
-        addProduct(scale.rounded(words & 0xFFFF_0000), weight, to: sums + part &* 128 + 64)
+        addProduct(I.self, scale.rounded(words &<< 16), weight, to: sums + part &* 128)
+        addProduct(I.self, scale.rounded(words & 0xFFFF_0000), weight, to: sums + part &* 128 + 64)
     }
 }
 
 /// Adds a block of BF16 numbers.
 @inlinable @inline(__always)
-func addNumbers(_ numbers: UnsafeRawPointer, _ weight: Float, to sums: UnsafeMutableRawPointer) {
+func addNumbers<I: InstructionSet>(
+    _: I.Type, _ numbers: UnsafeRawPointer, _ weight: Float, to sums: UnsafeMutableRawPointer
+) {
     for part in 0..<4 {
         let words = (numbers + part &* 64).loadUnaligned(as: SIMD16<UInt32>.self)
-        addProduct(unsafeBitCast(words &<< 16, to: SIMD16<Float>.self), weight, to: sums + part &* 128)
-        addProduct(unsafeBitCast(words & 0xFFFF_0000, to: SIMD16<Float>.self), weight, to: sums + part &* 128 + 64)
+        addProduct(I.self, unsafeBitCast(words &<< 16, to: SIMD16<Float>.self), weight, to: sums + part &* 128)
+        addProduct(
+            I.self, unsafeBitCast(words & 0xFFFF_0000, to: SIMD16<Float>.self), weight, to: sums + part &* 128 + 64)
     }
 }
 
 @inlinable @inline(__always)
-func addProduct(_ numbers: SIMD16<Float>, _ weight: Float, to sums: UnsafeMutableRawPointer) {
+func addProduct<I: InstructionSet>(
+    _: I.Type, _ numbers: SIMD16<Float>, _ weight: Float, to sums: UnsafeMutableRawPointer
+) {
     let sum = sums.loadUnaligned(as: SIMD16<Float>.self) + numbers * weight
     sums.storeBytes(of: sum, as: SIMD16<Float>.self)
 }
 
 @inlinable @inline(__always)
-func clearSums(_ sums: UnsafeMutableRawPointer) {
+func clearSums<I: InstructionSet>(
+    _: I.Type, _ sums: UnsafeMutableRawPointer
+) {
     for vector in 0..<8 { (sums + vector &* 64).storeBytes(of: SIMD16<Float>(), as: SIMD16<Float>.self) }
 }
 
 /// Stores the sums of the block that begins at `first`.
 @inlinable @inline(__always)
-func storeSums(_ all: LogFMTSumArguments, _ first: Int, _ count: Int) {
+func storeSums<I: InstructionSet>(
+    _: I.Type, _ all: LogFMTSumArguments, _ first: Int, _ count: Int
+) {
     if all.floats {
         for index in 0..<count {
             let place = ((index >> 5 &* 2) | (index & 1)) &* 16 &+ (index & 31) >> 1
@@ -265,13 +284,12 @@ func storeSums(_ all: LogFMTSumArguments, _ first: Int, _ count: Int) {
         let odd = roundedHigh16((all.scratch + part &* 128 + 64).loadUnaligned(as: SIMD16<Float>.self))
         (out + part &* 64).storeBytes(of: even &>> 16 | odd, as: SIMD16<UInt32>.self)
     }
-    if !isWhole { copyNumbers(UnsafeRawPointer(out), to: all.out + first &* 2, count) }
+    if !isWhole { copyNumbers(I.self, UnsafeRawPointer(out), to: all.out + first &* 2, count) }
 }
 
 /// As `roundedHigh`, of sixteen numbers that may be NaN.
 @inlinable @inline(__always)
 func roundedHigh16(_ values: SIMD16<Float>) -> SIMD16<UInt32> {
-    let bits = unsafeBitCast(values, to: SIMD16<UInt32>.self)
-    let rounded = bits &+ 0x7FFF &+ ((bits &>> 16) & 1)
-    return rounded.replacing(with: bits | 0x40_0000, where: values .!= values) & 0xFFFF_0000
+    SIMD16(
+        lowHalf: roundedHigh(values.lowHalf, seesNaN: true), highHalf: roundedHigh(values.highHalf, seesNaN: true))
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+public import CFathom
+
 /// The smallest magnitude above zero and the largest of a block, as BF16 bits.
 @usableFromInline
 struct LogFMTRange {
@@ -10,24 +12,9 @@ struct LogFMTRange {
     /// - Parameter numbers: 128 BF16 numbers at any address.
     @inlinable @inline(__always)
     init(_ numbers: UnsafeRawPointer) {
-        var top = SIMD32<UInt16>()
-        // Zero, less one, is above everything else.
-        var bottom = SIMD32<UInt16>(repeating: 0xFFFF)
-        for part in 0..<4 {
-            let magnitudes = (numbers + part &* 64).loadUnaligned(as: SIMD32<UInt16>.self) & 0x7FFF
-            top = top.replacing(with: magnitudes, where: magnitudes .> top)
-            let lowered = magnitudes &- 1
-            bottom = bottom.replacing(with: lowered, where: lowered .< bottom)
-        }
-        let top16 = top.lowHalf.replacing(with: top.highHalf, where: top.highHalf .> top.lowHalf)
-        let bottom16 = bottom.lowHalf.replacing(with: bottom.highHalf, where: bottom.highHalf .< bottom.lowHalf)
-        let top8 = top16.lowHalf.replacing(with: top16.highHalf, where: top16.highHalf .> top16.lowHalf)
-        let bottom8 = bottom16.lowHalf.replacing(
-            with: bottom16.highHalf, where: bottom16.highHalf .< bottom16.lowHalf)
-        let top4 = top8.lowHalf.replacing(with: top8.highHalf, where: top8.highHalf .> top8.lowHalf)
-        let bottom4 = bottom8.lowHalf.replacing(with: bottom8.highHalf, where: bottom8.highHalf .< bottom8.lowHalf)
-        largest = max(max(top4[0], top4[1]), max(top4[2], top4[3]))
-        smallest = min(min(bottom4[0], bottom4[1]), min(bottom4[2], bottom4[3])) &+ 1
+        let range = fathom_magnitude_range(numbers)
+        largest = UInt16(truncatingIfNeeded: range)
+        smallest = UInt16(truncatingIfNeeded: range >> 16) &+ 1
     }
 
     /// Whether codes serve the first `count` numbers: all are below 1, two magnitudes differ, the largest is at least
@@ -48,8 +35,8 @@ struct LogFMTScale {
     @usableFromInline var base: Float
     /// Steps in a unit of the logarithm.
     @usableFromInline var inverse: Float
-    /// The code of `low` before it is rounded. The border between two codes lies at the mean of their magnitudes, which
-    /// is log₂((1 + 2^step) / 2) = step / 2 + step²·ln 2 / 8 − … above the lower one's logarithm.
+    /// What is added to a number's distance in steps before it is rounded. The border between two codes lies at the
+    /// mean of their magnitudes: log₂((1 + 2^step) / 2) = step / 2 + step²·ln 2 / 8 − … above the lower logarithm.
     @usableFromInline var offset: Float
 
     /// - Parameters: BF16 bits, the second above the first and at least 2⁻⁹⁰.
@@ -65,14 +52,16 @@ struct LogFMTScale {
         step = (high - low) * (1 / 510)
         base = low - step
         inverse = 510 / (high - low)
-        offset = 1 - 0.086_643_4 * step
+        offset = -0.086_643_4 * step
     }
 
     /// Codes before they are cut out of the sum: near 1.5·2²³, floats are integers.
     @inlinable @inline(__always)
     func place(_ distance: SIMD16<Float>) -> SIMD16<Float> {
         let place = distance * inverse + offset
-        return place.replacing(with: 1, where: place .< 1) + 12_582_912
+        return unsafeBitCast(
+            unsafeBitCast(place, to: SIMD16<UInt32>.self) & ~negativesLogFMT(place), to: SIMD16<Float>.self)
+            + 12_582_913
     }
 
     /// Sign and code of numbers, given by the bits of floats.
@@ -81,7 +70,7 @@ struct LogFMTScale {
         let distance = logarithmLogFMT(bits & 0x7FFF_FFFF) - low
         let code = unsafeBitCast(place(distance), to: SIMD16<UInt32>.self) & 0x1FF
         // Half of the smallest magnitude is as near to zero as to it.
-        return code.replacing(with: 0, where: distance .< -1) | (bits &>> 22) & 0x200
+        return code & ~negativesLogFMT(distance + 1) | (bits &>> 22) & 0x200
     }
 
     /// What sign and code stand for.
@@ -90,7 +79,8 @@ struct LogFMTScale {
         let magnitude = code & 0x1FF
         let value = unsafeBitCast(magnitude | 0x4B00_0000, to: SIMD16<Float>.self) - 8_388_608
         let bits = powerLogFMT(value * step + base) | (code & 0x200) &<< 22
-        return unsafeBitCast(bits.replacing(with: 0, where: magnitude .== 0), to: SIMD16<Float>.self)
+        let isZero = unsafeBitCast(magnitude &- 1, to: SIMD16<Int32>.self) &>> 31
+        return unsafeBitCast(bits & ~unsafeBitCast(isZero, to: SIMD16<UInt32>.self), to: SIMD16<Float>.self)
     }
 
     /// `number` of `code`.
@@ -99,8 +89,14 @@ struct LogFMTScale {
         let distance = logarithmLogFMT(bits & 0x7FFF_FFFF) - low
         let value = place(distance) - 12_582_912
         let result = powerLogFMT(value * step + base) | bits & 0x8000_0000
-        return unsafeBitCast(result.replacing(with: 0, where: distance .< -1), to: SIMD16<Float>.self)
+        return unsafeBitCast(result & ~negativesLogFMT(distance + 1), to: SIMD16<Float>.self)
     }
+}
+
+/// All bits where a number's sign is set, else none. (Selecting lanes by a comparison is a loop over sixteen of them.)
+@inlinable @inline(__always)
+func negativesLogFMT(_ values: SIMD16<Float>) -> SIMD16<UInt32> {
+    unsafeBitCast(unsafeBitCast(values, to: SIMD16<Int32>.self) &>> 31, to: SIMD16<UInt32>.self)
 }
 
 /// log₂ of positive normal BF16 numbers, given by the bits of floats, to 2·10⁻⁶; of zeros and subnormals, something

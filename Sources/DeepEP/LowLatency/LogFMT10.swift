@@ -81,8 +81,8 @@ public enum LogFMT10 {
         var isPlain: Bool
     }
 
-    /// out = Σ weight · part in floats, rounded once to BF16 unless it is to be floats: a product is rounded before it is
-    /// added.
+    /// out = Σ weight · part in floats, rounded once to BF16 unless it is to be floats: a product is rounded before it
+    /// is added.
     static func sum(_ parts: [Part], to out: UnsafeMutableRawPointer, hidden: Int, floats: Bool = false) {
         let count = parts.count
         // Pointers and cursors, then weights, then flags.

@@ -23,12 +23,12 @@ public enum ReferenceLogFMT10 {
         let step = (high - low) * (1 / 510)
         let inverse = 510 / (high - low)
         // The border between two codes is at the mean of their magnitudes: log₂((1 + 2^step) / 2) above the lower one.
-        let offset = 1 - 0.086_643_4 * step
+        let offset = -0.086_643_4 * step
         let codes = magnitudes.map { magnitude -> Int in
             // Zeros and subnormals are below everything.
-            guard magnitude >= .leastNormalMagnitude, case let distance = logarithm(magnitude) - low, distance >= -1
+            guard magnitude >= .leastNormalMagnitude, case let distance = logarithm(magnitude) - low, distance + 1 >= 0
             else { return 0 }
-            return Int(max(1, distance * inverse + offset).rounded(.toNearestOrEven))
+            return Int((Double(max(0, distance * inverse + offset)) + 1).rounded(.toNearestOrEven))
         }
         let base = low - step
         return (codes, (1...LogFMT10.magnitudes).map { power(Float($0) * step + base) })
