@@ -30,6 +30,21 @@ struct LowLatencyExchangeTests {
         }
     }
 
+    @Test("ranks that share no memory give the reference's bits", arguments: 30..<42 as Range<UInt64>)
+    func linked(seed: UInt64) throws {
+        let test = try TestLowLatency(seed: seed, shape: Self.shapes[Int(seed) % Self.shapes.count])
+        let reference = test.reference()
+        let topology = try Topology(rankCount: test.rankCount)
+        let outcomes = try RankGroup.linkedThreads(topology) { ranks throws(FathomError) in
+            try test.run(ranks)
+        }
+        for (rank, rounds) in outcomes.enumerated() {
+            for (round, outcome) in rounds.enumerated() {
+                #expect(outcome == reference[round][rank], "round \(round), rank \(rank)")
+            }
+        }
+    }
+
     @Test("ranks that share mappings, as processes do, give the reference's bits", arguments: [5, 6] as [UInt64])
     func sharedMappings(seed: UInt64) throws {
         let test = try TestLowLatency(seed: seed, shape: Self.shapes[Int(seed) % Self.shapes.count])

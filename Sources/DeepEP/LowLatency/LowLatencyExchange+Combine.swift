@@ -40,7 +40,7 @@ extension LowLatencyExchange {
                 switch action {
                 case .giveBack(_, let target): giveBack(made, tokens, to: target)
                 case .signal(let leg, let target, let value):
-                    region.signal(target, memory.word(leg, from: rank), UInt64(value))
+                    region.signal(target, memory.word(leg, from: rank), UInt64(value), counts: true)
                 default: preconditionFailure("no part of sending a combine")
                 }
             }
@@ -48,19 +48,29 @@ extension LowLatencyExchange {
         }
     }
 
-    func receiveCombine(_ operation: Int) throws(FathomError) -> CombinedTokens {
+    func receiveCombine(
+        _ operation: Int, into output: AlignedBuffer<UInt8>?
+    ) throws(FathomError) -> CombinedTokens {
         try guarded { () throws(FathomError) in
             let run = try run(operation)
             guard machine.isReturning(operation) else {
                 throw FathomError(.usage, "rank \(rank): combine \(operation) has been received already")
+            }
+            let byteCount = run.selection.tokenCount * 2 * shape.format.hidden
+            guard output?.count ?? byteCount >= byteCount else {
+                throw FathomError(
+                    .usage,
+                    "rank \(rank): \(output?.count ?? 0) bytes for the sums; \(byteCount) or more are legal")
             }
             look()
             while true {
                 if !machine.finish(operation).isEmpty { break }
                 try wait(.back, operation, "combine")
             }
-            let sums = try AlignedBuffer<UInt8>(
-                count: run.selection.tokenCount * 2 * shape.format.hidden, purpose: "combined tokens")
+            let sums =
+                if let output { output } else {
+                    try AlignedBuffer<UInt8>(count: byteCount, purpose: "combined tokens")
+                }
             sum(run, to: UnsafeMutableRawPointer(sums.baseAddress))
             runs[operation & 1] = nil
             return CombinedTokens(rows: sums, weights: nil)

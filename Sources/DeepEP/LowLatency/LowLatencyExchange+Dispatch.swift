@@ -93,7 +93,7 @@ extension LowLatencyExchange {
         case .stage: stage(run)
         case .send(_, let target): send(run, to: target)
         case .signal(let leg, let target, let value):
-            region.signal(target, memory.word(leg, from: rank), UInt64(value))
+            region.signal(target, memory.word(leg, from: rank), UInt64(value), counts: true)
         default: preconditionFailure("no part of sending a dispatch")
         }
     }

@@ -30,7 +30,8 @@ public final class LowLatencyExchange {
     public let shape: LowLatencyShape
     /// How long a half waits without progress before it fails.
     public var timeoutMilliseconds: Int
-    /// How long this rank has waited for each rank, in nanoseconds: to find the slow ones.
+    /// How long this rank has waited for each rank, in nanoseconds: to find the slow ones. Where ranks share cores a
+    /// rank wakes when all have come, and each of them counts.
     public internal(set) var waitedNanoseconds: [UInt64]
 
     let group: RankGroup
@@ -142,6 +143,9 @@ public final class LowLatencyExchange {
         let start = ContinuousClock.now
         let came = try group.wait(
             timeoutMilliseconds: timeoutMilliseconds, watching: awaited, for: "low-latency \(name) \(operation)",
+            arrivals: {
+                awaited.count { region.value(memory.word(leg, from: $0)) < UInt64(operation) }
+            },
             until: {
                 region.value(memory.failureWord) != 0
                     || awaited.contains { region.value(memory.word(leg, from: $0)) >= UInt64(operation) }
@@ -178,6 +182,7 @@ public final class LowLatencyExchange {
             let awaited = machine.awaited(leg, operation)
             _ = try group.wait(
                 timeoutMilliseconds: Self.lookMilliseconds, watching: EmptyCollection(), for: name,
+                arrivals: { awaited.count { region.value(memory.word(leg, from: $0)) < UInt64(operation) } },
                 until: {
                     membership.hasMail
                         || awaited.contains { region.value(memory.word(leg, from: $0)) >= UInt64(operation) }

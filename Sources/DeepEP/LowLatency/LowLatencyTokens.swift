@@ -9,8 +9,8 @@ internal import Ranks
 /// What a rank has received in a low-latency dispatch: for each local expert `counts` rows, in order of (source rank,
 /// source token).
 ///
-/// Rows are where they came to rest: in their source's memory, where that is seen here, else in this rank's. They are
-/// there until this rank sends the combine of these tokens. `gather` makes matrices of them for a masked grouped product.
+/// Rows are where they came to rest: in their source's memory, where that is seen here, else in this rank's. They stay
+/// until this rank sends the combine of these tokens. `gather` makes matrices of them for a masked grouped product.
 public struct LowLatencyTokens: @unchecked Sendable {
     // SAFETY: @unchecked Sendable because addresses never change; nobody writes the rows while they may be read.
 
@@ -29,7 +29,7 @@ public struct LowLatencyTokens: @unchecked Sendable {
 
     public var format: RowFormat { exchange.shape.format }
 
-    /// The rows of an expert, each `format.dataBytes`, with its scales `format.scaleOffset` bytes behind its beginning.
+    /// The rows of an expert, each `format.dataBytes`; scales are `format.scaleOffset` bytes behind its start.
     public func rows(ofExpert expert: Int) -> [UnsafeRawPointer] {
         var rows: [UnsafeRawPointer] = []
         rows.reserveCapacity(Int(counts[expert]))
@@ -54,8 +54,8 @@ public struct LowLatencyTokens: @unchecked Sendable {
     /// Copies all rows to their places in matrices of `slotsPerExpert` rows each, of which the first `counts` are there
     /// then, as `DeepGEMM`'s masked product takes them; they stay until the dispatch after the next is gathered.
     ///
-    /// - Returns: [local experts, slotsPerExpert, hidden] numbers, and [local experts, slotsPerExpert, scales of a row],
-    ///   meaningless for BF16.
+    /// - Returns: [local experts, slotsPerExpert, hidden] numbers, and [local experts, slotsPerExpert, scales of a row]
+    ///   that mean nothing for BF16.
     @discardableResult
     public func gather() -> (rows: UnsafeRawPointer, scales: UnsafeRawPointer) {
         let memory = exchange.memory
