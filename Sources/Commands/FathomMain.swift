@@ -9,6 +9,7 @@ public enum FathomMain {
     ///
     /// - Returns: the process's exit status.
     public static func run(_ arguments: [String]) async -> Int32 {
+        defer { LedGroup.leave() }
         do {
             var command = try Fathom.parseAsRoot(arguments)
             let recording = TraceRecording(command)

@@ -70,6 +70,19 @@ public enum InstructionSetLevel: String, Sendable, CaseIterable, Comparable {
         #endif
     }
 
+    /// The level's LogFMT-10. The processor must be able to run it.
+    public var logFMT: LogFMTKernels {
+        #if arch(x86_64)
+        switch self {
+        case .baseline: baselineLogFMT
+        case .avx2: avx2LogFMT
+        case .avx512: avx512LogFMT
+        }
+        #else
+        baselineLogFMT
+        #endif
+    }
+
     /// The level's kernels. The processor must be able to run them.
     public var kernels: KernelTable {
         switch self {

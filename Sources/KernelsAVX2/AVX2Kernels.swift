@@ -69,3 +69,9 @@ public let avx2RowSums = RowSumKernels(
     bfloat16: { sumRowsBFloat16(AVX2.self, $0) },
     float32: { sumRowsFloat32(AVX2.self, $0) }
 )
+
+/// LogFMT-10.
+public let avx2LogFMT = LogFMTKernels(
+    encode: { encodeLogFMT(AVX2.self, $0, to: $1, count: $2, scratch: $3) },
+    sum: { sumLogFMT(AVX2.self, $0) }
+)

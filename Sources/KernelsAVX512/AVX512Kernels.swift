@@ -82,3 +82,9 @@ public let avx512RowSums = RowSumKernels(
     bfloat16: { sumRowsBFloat16(AVX512.self, $0) },
     float32: { sumRowsFloat32(AVX512.self, $0) }
 )
+
+/// LogFMT-10.
+public let avx512LogFMT = LogFMTKernels(
+    encode: { encodeLogFMT(AVX512.self, $0, to: $1, count: $2, scratch: $3) },
+    sum: { sumLogFMT(AVX512.self, $0) }
+)

@@ -69,3 +69,9 @@ public let baselineRowSums = RowSumKernels(
     bfloat16: { sumRowsBFloat16(Baseline.self, $0) },
     float32: { sumRowsFloat32(Baseline.self, $0) }
 )
+
+/// LogFMT-10.
+public let baselineLogFMT = LogFMTKernels(
+    encode: { encodeLogFMT(Baseline.self, $0, to: $1, count: $2, scratch: $3) },
+    sum: { sumLogFMT(Baseline.self, $0) }
+)

@@ -15,6 +15,18 @@ struct EPCommandTests {
         #expect(first.output.contains("\"runs\":20"))
     }
 
+    @Test(
+        "a check compares every format, on threads and on processes that a launcher starts", arguments: [false, true])
+    func check(launched: Bool) async throws {
+        let outcome = try await FathomProcess.run(
+            launched
+                ? ["launch", "--ranks", "3", "--", FathomProcess.path, "ep", "check", "--json"]
+                : ["ep", "check", "--ranks", "3", "--json"])
+        #expect(outcome.status == 0, "\(outcome)")
+        #expect(outcome.output.contains("\"operations\":12") && outcome.output.contains("\"rankCount\":3"))
+        #expect(outcome.output.contains("\"readsInPlace\":true"), "\(outcome)")
+    }
+
     @Test("the bench measures every format and node count in its smoke mode", arguments: ["1", "2"])
     func bench(nodes: String) async throws {
         let outcome = try await FathomProcess.run(
@@ -31,11 +43,13 @@ struct EPCommandTests {
             ["ep", "bench", "--smoke", "--mode", "low-latency", "--formats", "bf16,fp8,logfmt", "--json"])
         #expect(outcome.status == 0, "\(outcome)")
         #expect(outcome.output.contains("\"logFMT\":true"))
+        #expect(outcome.output.contains("\"dispatchFloorSeconds\":"))
     }
 
     @Test(
         "wrong arguments are usage, 64, and named",
         arguments: [
+            (["check", "--top-k", "17"], "17"),
             (["simulate", "--runs", "0"], "--runs"), (["bench", "--ranks", "x"], "--ranks"),
             (["bench", "--formats", "fp4"], "fp4"), (["plan", "--ranks", "3", "--nodes", "2"], "--nodes"),
             (["bench", "--mode", "x"], "low-latency"), (["bench", "--formats", "logfmt"], "logfmt"),

@@ -40,6 +40,27 @@ struct ExpertNodesTests {
         #expect(try Self.answer(outcome) == alone)
     }
 
+    @Test("When the process that generates is lost, every worker ends and names it")
+    func leaderLost() async throws {
+        let script = #"""
+            out=$(mktemp)
+            for r in 0 1 2; do
+                FATHOM_RANK=$r FATHOM_RANKS=3 FATHOM_RENDEZVOUS=127.0.0.1:17763 FATHOM_JOB=leader \
+                    fathom generate --tokens 1,2,3 --max-tokens 1000 --temperature 0 --ignore-eos \
+                    > $([ $r -eq 0 ] && echo $out || echo /dev/null) &
+                [ $r -eq 0 ] && first=$! || workers="$workers $!"
+            done
+            until [ -s $out ] || ! kill -0 $first; do sleep 0.02; done
+            kill -KILL $first
+            for worker in $workers; do wait $worker; echo "status $?"; done
+            rm $out
+            """#
+        let outcome = try await FathomProcess.shell(script)
+        #expect(outcome.output == "status 69\nstatus 69\n", "\(outcome)")
+        let lines = outcome.errors.split(separator: "\n").filter { $0.contains("fathom: error:") }
+        #expect(lines.count == 2 && lines.allSatisfy { $0.contains("rank 0") }, "\(outcome)")
+    }
+
     @Test("Ranks and nodes that contradict the launcher, or have no place to meet, are usage")
     func usage() async throws {
         let contradiction = try await Self.launched(["--ranks", "2"], ["--ep", "3"])

@@ -11,8 +11,9 @@ struct HelpTests {
         ["gemm"], ["gemm", "bench"], ["gemm", "explain"], ["mla"], ["mla", "bench"], ["mla", "explain"], ["eplb"],
         ["eplb", "plan"], ["eplb", "show"], ["eplb", "bench"], ["gpu"], ["gpu", "info"], ["gpu", "compile"],
         ["gpu", "explain"], ["gpu", "explain", "gemm"], ["gpu", "test"], ["gpu", "bench"], ["doctor"],
-        ["launch"], ["ranks"], ["ranks", "check"], ["ep"], ["ep", "bench"], ["ep", "plan"], ["ep", "simulate"],
-        ["plan"], ["plan", "deepseek-day6"], ["plan", "size"], ["plan", "explain"], ["plan", "trace"],
+        ["launch"], ["ranks"], ["ranks", "check"], ["ep"], ["ep", "bench"], ["ep", "check"],
+        ["ep", "plan"], ["ep", "simulate"], ["plan"], ["plan", "deepseek-day6"], ["plan", "size"], ["plan", "explain"],
+        ["plan", "trace"],
         ["plan", "check-host"], ["profile"], ["profile", "report"], ["profile", "compare"], ["profile", "timeline"],
         ["profile", "what-if"],
     ]

@@ -32,6 +32,15 @@ struct NetworkTests {
         #expect(outcome.errors.isEmpty)
     }
 
+    @Test("Low-latency exchanges of ranks that share no memory give the reference's bits", arguments: [2, 4])
+    func exchange(rankCount: Int) async throws {
+        let outcome = try await FathomProcess.run(
+            ["launch", "--ranks", "\(rankCount)", "--", FathomProcess.path, "ep", "check", "--json"],
+            environment: Self.network)
+        #expect(outcome.status == 0, "\(outcome)")
+        #expect(outcome.output.contains(#""readsInPlace":false"#), "\(outcome)")
+    }
+
     @Test("A rank that dies or hangs is named by all others", arguments: ["kill:barrier", "kill:put", "kill:wait"])
     func death(drill: String) async throws {
         let outcome = try await Self.check(["--ranks", "3", "--keep-going"], ["--drill", "1:\(drill)"])
@@ -65,6 +74,11 @@ struct NetworkTests {
                     ip netns exec fathom-$([ $r -lt 2 ] && echo a || echo b) fathom ranks check --rounds 3 --json &
             done
             wait
+            for r in 0 1 2 3; do
+                FATHOM_RANK=$r FATHOM_RANKS=4 FATHOM_NODES=2 FATHOM_RENDEZVOUS=10.77.0.1:7776 \
+                    ip netns exec fathom-$([ $r -lt 2 ] && echo a || echo b) fathom ep check --json &
+            done
+            wait
             """#
         let outcome = try await FathomProcess.shell(script, environment: Self.network)
         guard !outcome.output.contains("no namespaces") else {
@@ -72,7 +86,9 @@ struct NetworkTests {
             return
         }
         let reports = try outcome.objects()
-        #expect(reports.count == 1 && reports.first?["nodeCount"] as? Int == 2, "\(outcome)")
+        #expect(reports.count == 2 && reports.allSatisfy { $0["nodeCount"] as? Int == 2 }, "\(outcome)")
+        let exchange = reports.last?["outcome"] as? [String: Any]
+        #expect(exchange?["operations"] as? Int == 12 && exchange?["readsInPlace"] as? Bool == false, "\(outcome)")
     }
     #else
     @Test("Without the trait a network is refused, and the message says what is missing")

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 
 import DeepEP
+import Glibc
+import KernelDispatch
+import Kernels
 import LowPrecision
 import TestSupport
 import Testing
@@ -85,6 +88,113 @@ struct LogFMT10Tests {
         let (found, bytes) = Self.roundTrip(row)
         #expect(Self.bits(found) == Self.bits(ReferenceLogFMT10.roundTrip(row)))
         #expect(bytes <= LogFMT10.maximumBytes(hidden: count))
+    }
+
+    @Test("every number below every largest magnitude gives the reference's bits")
+    func everyPair() {
+        // Largest magnitudes of each exponent and some mantissas, each beside all magnitudes up to it, at both signs.
+        for largest in stride(from: UInt16(0x1280), to: 0x3F80, by: 37) {
+            var next: UInt16 = largest > 0x1180 ? largest - 0x1180 : 0
+            while next < largest {
+                let block =
+                    [Float(BFloat16(bitPattern: largest))]
+                    + (0..<127).map { index in
+                        let bits = min(next + UInt16(index), largest) | (index % 3 == 0 ? 0x8000 : 0)
+                        return Float(BFloat16(bitPattern: bits))
+                    }
+                let found = Self.roundTrip(block).row
+                let wanted = ReferenceLogFMT10.roundTrip(block)
+                guard Self.bits(found) == Self.bits(wanted) else {
+                    Issue.record("below \(block[0]) from \(BFloat16(bitPattern: next)) on")
+                    return
+                }
+                next += 127
+            }
+        }
+    }
+
+    @Test("every instruction set encodes and sums to the same bits", arguments: 0..<40 as Range<UInt64>)
+    func levels(seed: UInt64) {
+        var random = RandomNumbers(seed: seed)
+        let count = [128, 7168, 1, 81, 100, 300, 500][Int(seed) % 7]
+        let partCount = random.number(below: 9)
+        let rows = (0..<partCount).map { _ in
+            GuardedBuffer(
+                (0..<count).map { index -> UInt16 in
+                    if random.number(below: 500) == 0 { return RowSumTests.number(&random) }
+                    return BFloat16(random.normal() * exp2Whole(-random.number(below: 20) - 4)).bitPattern
+                }, filler: 0)
+        }
+        let weights = random.normals(partCount)
+        var encodings: [[[UInt8]]] = []
+        var sums: [[UInt16]] = []
+        for level in InstructionSetLevel.available {
+            let scratch = GuardedBuffer<UInt64>(count: LogFMT.scratchBytes / 8, repeating: 0x5555)
+            let encoded = rows.map { row in
+                let out = GuardedBuffer<UInt8>(count: LogFMT10.maximumBytes(hidden: count), repeating: 0xAA)
+                let bytes = level.logFMT.encode(row.start, out.start, count, scratch.start)
+                #expect(out.isIntact && scratch.isIntact)
+                return Array(out.values[..<bytes])
+            }
+            // Each row plain, each encoded, and both in turn.
+            for way in 0..<3 {
+                let parts = rows.indices.map { way == 0 || way == 2 && $0 % 2 == 0 }
+                let out = GuardedBuffer<UInt16>(count: count, repeating: 0x5555)
+                Self.sum(level.logFMT, rows.map { $0.start }, encoded, parts, weights, out.start, count, scratch.start)
+                #expect(out.isIntact && scratch.isIntact)
+                sums.append(out.values.map { $0 & 0x7F80 == 0x7F80 && $0 & 0x7F != 0 ? 0x7FC0 : $0 })
+            }
+            encodings.append(encoded)
+        }
+        #expect(encodings.allSatisfy { $0 == encodings[0] })
+        #expect(sums.allSatisfy { $0 == sums[0] })
+        var wanted = [Float](repeating: 0, count: count)
+        for (row, weight) in zip(rows, weights) {
+            let numbers = ReferenceLogFMT10.roundTrip(row.values.map { Float(BFloat16(bitPattern: $0)) })
+            for index in wanted.indices { wanted[index] += numbers[index] * weight }
+        }
+        #expect(sums[0] == wanted.map { $0.isNaN ? 0x7FC0 : BFloat16($0).bitPattern })
+    }
+
+    private static func sum(
+        _ kernels: LogFMTKernels, _ rows: [UnsafeMutablePointer<UInt16>], _ encoded: [[UInt8]], _ arePlain: [Bool],
+        _ weights: [Float], _ out: UnsafeMutableRawPointer, _ count: Int, _ scratch: UnsafeMutableRawPointer
+    ) {
+        let copies = encoded.map { bytes in
+            let copy = UnsafeMutablePointer<UInt8>.allocate(capacity: bytes.count)
+            copy.initialize(from: bytes, count: bytes.count)
+            return copy
+        }
+        defer { for copy in copies { copy.deallocate() } }
+        let parts = rows.indices.map {
+            arePlain[$0] ? UnsafeRawPointer(rows[$0]) : UnsafeRawPointer(copies[$0])
+        }
+        var cursors = parts + [UnsafeRawPointer(out)]
+        (parts + [UnsafeRawPointer(out)]).withUnsafeBufferPointer { parts in
+            cursors.withUnsafeMutableBufferPointer { cursors in
+                (weights + [0]).withUnsafeBufferPointer { weights in
+                    (arePlain + [false]).withUnsafeBufferPointer { arePlain in
+                        var arguments = LogFMTSumArguments(
+                            parts: parts.baseAddress!, arePlain: arePlain.baseAddress!, cursors: cursors.baseAddress!,
+                            partCount: rows.count, weights: weights.baseAddress!, out: out, count: count,
+                            floats: false, scratch: scratch)
+                        kernels.sum(&arguments)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("the logarithm and the power are what they say")
+    func polynomials() {
+        for bits in UInt16(0x80)..<0x7F80 {
+            let x = Float(BFloat16(bitPattern: bits))
+            #expect(abs(Double(ReferenceLogFMT10.logarithm(x)) - log2(Double(x))) < 1.2e-5)
+        }
+        for step in 0..<100_000 {
+            let x = -125 + Float(step) * 0.00126
+            #expect(abs(Double(ReferenceLogFMT10.power(x)) / exp2(Double(x)) - 1) < 4e-6)
+        }
     }
 
     private func exp2Whole(_ exponent: Int) -> Float { Float(sign: .plus, exponent: exponent, significand: 1) }

@@ -14,11 +14,28 @@ struct LowLatencyExchangeTests {
         (.bfloat16, .logFMT10, 131),
     ]
 
-    @Test("threads give the reference's bits", arguments: 0..<24 as Range<UInt64>)
-    func threads(seed: UInt64) throws {
+    @Test(
+        "threads give the reference's bits, reading each other's memory or not", arguments: 0..<24 as Range<UInt64>,
+        [false, true])
+    func threads(seed: UInt64, putsRows: Bool) throws {
         let test = try TestLowLatency(seed: seed, shape: Self.shapes[Int(seed) % Self.shapes.count])
         let reference = test.reference()
         let outcomes = try RankGroup.threads(try Topology(rankCount: test.rankCount)) { ranks throws(FathomError) in
+            try test.run(ranks, putsRows: putsRows)
+        }
+        for (rank, rounds) in outcomes.enumerated() {
+            for (round, outcome) in rounds.enumerated() {
+                #expect(outcome == reference[round][rank], "round \(round), rank \(rank)")
+            }
+        }
+    }
+
+    @Test("ranks that share no memory give the reference's bits", arguments: 30..<42 as Range<UInt64>)
+    func linked(seed: UInt64) throws {
+        let test = try TestLowLatency(seed: seed, shape: Self.shapes[Int(seed) % Self.shapes.count])
+        let reference = test.reference()
+        let topology = try Topology(rankCount: test.rankCount)
+        let outcomes = try RankGroup.linkedThreads(topology) { ranks throws(FathomError) in
             try test.run(ranks)
         }
         for (rank, rounds) in outcomes.enumerated() {

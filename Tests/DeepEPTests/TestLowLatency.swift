@@ -69,8 +69,9 @@ struct TestLowLatency {
         }
     }
 
-    func run(_ group: RankGroup) throws(FathomError) -> [LowLatencyOutcome] {
-        let exchange = try LowLatencyExchange(group: group, shape: shape)
+    /// - Parameter putsRows: whether rows are put as over a network.
+    func run(_ group: RankGroup, putsRows: Bool = false) throws(FathomError) -> [LowLatencyOutcome] {
+        let exchange = try LowLatencyExchange(group: group, shape: shape, putsRows: putsRows)
         var outcomes = [LowLatencyOutcome](repeating: LowLatencyOutcome(), count: Self.rounds)
         var returning: SentCombine?
         var sent = try dispatch(exchange, 0)
@@ -107,20 +108,36 @@ struct TestLowLatency {
         return outcomes
     }
 
+    /// Makes the rows where they are read, where that is possible and the round is one of some.
     private func dispatch(_ exchange: LowLatencyExchange, _ round: Int) throws(FathomError) -> SentDispatch {
         let format = try RowFormat(hidden: shape.format.hidden, element: .bfloat16)
-        let input = try TestExchange.rows(rows[round][exchange.rank].map(TestGroup.bytes), format: format)
+        let own = rows[round][exchange.rank].map(TestGroup.bytes)
+        if round % 3 == 1, let place = exchange.nextRows {
+            for (token, row) in own.enumerated() {
+                (place.base + token * place.stride).copyMemory(from: row, byteCount: row.count)
+            }
+            let input = TokenRows(base: place.base, count: own.count, stride: place.stride)
+            return try exchange.dispatch(input, selections[round][exchange.rank])
+        }
+        let input = try TestExchange.rows(own, format: format)
         return try exchange.dispatch(input, selections[round][exchange.rank])
     }
 
     private func contents(_ tokens: LowLatencyTokens, _ experts: Int) -> [[ReferenceLowLatency.Row]] {
-        (0..<experts).map { expert in
+        let matrices = tokens.gather()
+        return (0..<experts).map { expert in
             (0..<Int(tokens.counts[expert])).map { slot in
                 let source = tokens.source(expert: expert, slot: slot)
+                let row = tokens.row(expert: expert, slot: slot)
+                let place = expert * tokens.slotsPerExpert + slot
+                let bytes = TestExchange.bytes(row, shape.format.dataBytes)
+                let gathered = TestExchange.bytes(matrices.rows + place * shape.format.dataBytes, bytes.count)
+                let scales = TestExchange.bytes(
+                    matrices.scales + place * shape.format.scaleBytes, shape.format.scaleBytes)
+                precondition(bytes == gathered && tokens.rows(ofExpert: expert)[slot] == row)
                 return ReferenceLowLatency.Row(
                     sourceRank: source.rank, sourceToken: source.token,
-                    numbers: TestExchange.bytes(tokens.row(expert: expert, slot: slot), shape.format.dataBytes),
-                    scales: TestExchange.bytes(tokens.scales(expert: expert, slot: slot), shape.format.scaleBytes))
+                    numbers: bytes, scales: scales)
             }
         }
     }

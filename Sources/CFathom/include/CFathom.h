@@ -133,6 +133,21 @@ static inline void fathom_store_fence(void) {
 #endif
 }
 
+/// The largest magnitude of 128 bfloat16 numbers in the lower half, and in the upper one the smallest above zero, less
+/// one; all ones where there is none. In C because Swift has no least and greatest of lanes.
+static inline uint32_t fathom_magnitude_range(const void *numbers) {
+    typedef uint16_t lanes __attribute__((vector_size(64)));
+    lanes top = {0}, bottom = ~top;
+    for (int part = 0; part < 4; ++part) {
+        lanes magnitudes;
+        __builtin_memcpy(&magnitudes, (const char *)numbers + 64 * part, sizeof magnitudes);
+        magnitudes &= 0x7FFF;
+        top = __builtin_elementwise_max(top, magnitudes);
+        bottom = __builtin_elementwise_min(bottom, magnitudes - 1);
+    }
+    return (uint32_t)__builtin_reduce_min(bottom) << 16 | __builtin_reduce_max(top);
+}
+
 #if defined(__AVX__)
 typedef float fathom_float8 __attribute__((vector_size(32)));
 typedef float fathom_float4 __attribute__((vector_size(16)));

@@ -12,7 +12,9 @@ struct EPBench: ParsableCommand, TracedCommand {
         discussion: """
             The ranks are threads of this process that share memory. GB/s counts the rows that ranks receive, once; \
             memcpy is measured before and after with as many threads as there are cores. What is sent has just been \
-            written, as in a model. --json adds the fastest rounds, and how long the others waited for each rank.
+            written, as in a model. A floor is the time of a copy of the bytes that have to move, within the caches \
+            if they fit, and of waking every rank once. --json adds the fastest rounds, and how long the others \
+            waited for each rank.
 
             EXAMPLES
               fathom ep bench
@@ -128,7 +130,7 @@ struct EPBench: ParsableCommand, TracedCommand {
         try Output.render(
             ExchangeSpeed(
                 memcpyGigabytesPerSecond: memcpy, cores: Machine.coreCount,
-                results: results.map { ExchangeRate($0, memcpy: memcpy) }),
+                results: results.map { ExchangeRate($0, memcpy: memcpy, copies) }),
             asJSON: output.json)
     }
 }
@@ -140,13 +142,16 @@ private struct ExchangeRate: Codable {
     var combineGigabytesPerSecond: Double
     var dispatchOfMemcpy: Double
     var combineOfMemcpy: Double
+    var dispatchFloorSeconds: Double
+    var combineFloorSeconds: Double
 
-    init(_ result: ExchangeBenchmark, memcpy: Double) {
+    init(_ result: ExchangeBenchmark, memcpy: Double, _ copies: CopyBandwidth) {
         self.result = result
         dispatchGigabytesPerSecond = result.dispatchGigabytesPerSecond
         combineGigabytesPerSecond = result.combineGigabytesPerSecond
         dispatchOfMemcpy = dispatchGigabytesPerSecond / memcpy
         combineOfMemcpy = combineGigabytesPerSecond / memcpy
+        (dispatchFloorSeconds, combineFloorSeconds) = result.floor.seconds(copies)
     }
 }
 
@@ -157,18 +162,20 @@ private struct ExchangeSpeed: Report {
     var results: [ExchangeRate]
 
     var text: String {
-        var table = Table([.right, .right, .right, .left, .right, .right, .right, .right, .right, .right, .right])
+        var table = Table([.right, .right, .right, .left] + Array(repeating: .right, count: 9))
         table.add(
-            "ranks", "nodes", "tokens", "format", "MB", "dispatch µs", "GB/s", "of memcpy", "combine µs", "GB/s",
-            "of memcpy")
+            "ranks", "nodes", "tokens", "format", "MB", "dispatch µs", "floor", "GB/s", "of memcpy", "combine µs",
+            "floor", "GB/s", "of memcpy")
         for rate in results {
             let result = rate.result
             table.add(
                 "\(result.shape.ranks)", "\(result.shape.nodes)", "\(result.shape.tokens)",
                 result.shape.float8 ? "fp8" : "bf16", Quantity.decimal(Double(result.dispatchBytes) / 1e6, places: 1),
                 Quantity.decimal(result.dispatchSeconds * 1e6, places: 0),
+                Quantity.decimal(rate.dispatchFloorSeconds * 1e6, places: 0),
                 Quantity.decimal(rate.dispatchGigabytesPerSecond, places: 1), percent(rate.dispatchOfMemcpy),
                 Quantity.decimal(result.combineSeconds * 1e6, places: 0),
+                Quantity.decimal(rate.combineFloorSeconds * 1e6, places: 0),
                 Quantity.decimal(rate.combineGigabytesPerSecond, places: 1), percent(rate.combineOfMemcpy))
         }
         return """

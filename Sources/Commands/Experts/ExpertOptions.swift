@@ -84,6 +84,7 @@ struct ExpertOptions: ParsableArguments {
             let executor = try execution.loadExecutor(folder: folder, logger: logger)
             return Model(executor: executor, configuration: executor.configuration, spread: nil)
         }
+        LedGroup.keep(group)
         let progress = ProgressBar(title: "Loading")
         defer { progress.finish() }
         let metrics = ExpertMetrics()

@@ -25,16 +25,25 @@ public struct CopyBandwidth: Sendable {
     }
 
     /// One copy by all threads together, in 10⁹ bytes per second.
-    public func sample() -> Double {
-        let part = Self.byteCount / team.threadCount
-        let seconds =
-            ContinuousClock().measure {
-                team.run(taskCount: team.threadCount) { task, _ in
-                    // SAFETY: each task copies a part of its own inside both buffers.
-                    UnsafeMutableRawPointer(target.baseAddress + task * part)
-                        .copyMemory(from: source.baseAddress + task * part, byteCount: part)
-                }
-            } / .seconds(1)
-        return Double(part * team.threadCount) / seconds / 1e9
+    public func sample() -> Double { Double(Self.byteCount) / copy(Self.byteCount) / 1e9 }
+
+    /// The seconds in which all threads together copy so many bytes again and again, within a cache that holds them:
+    /// the median of a few times.
+    public func seconds(for byteCount: Int) -> Double {
+        let count = max(1, min(byteCount, Self.byteCount))
+        let times = (0..<9).map { _ in copy(count) }.dropFirst(2).sorted()
+        return times[times.count / 2] * Double(byteCount) / Double(count)
+    }
+
+    private func copy(_ byteCount: Int) -> Double {
+        let threads = team.threadCount
+        return ContinuousClock().measure {
+            team.run(taskCount: threads) { task, _ in
+                let part = task * byteCount / threads..<(task + 1) * byteCount / threads
+                // SAFETY: each task copies a part of its own inside both buffers.
+                UnsafeMutableRawPointer(target.baseAddress + part.lowerBound)
+                    .copyMemory(from: source.baseAddress + part.lowerBound, byteCount: part.count)
+            }
+        } / .seconds(1)
     }
 }

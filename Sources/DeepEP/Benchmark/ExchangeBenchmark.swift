@@ -39,6 +39,8 @@ public struct ExchangeBenchmark: Sendable, Codable {
     /// The fastest round: what the machine can do when nothing else runs on it.
     public let dispatchBestSeconds: Double
     public let combineBestSeconds: Double
+    /// What neither could be faster than.
+    public let floor: ExchangeFloor
 
     /// 10⁹ bytes per second that all ranks together receive.
     public var dispatchGigabytesPerSecond: Double { Double(dispatchBytes) / dispatchSeconds / 1e9 }
@@ -51,6 +53,7 @@ public struct ExchangeBenchmark: Sendable, Codable {
         var combine: [Range<ContinuousClock.Instant>] = []
         /// For each rank.
         var waited: [UInt64] = []
+        var wakeSeconds = 0.0
     }
 
     /// Measures one shape; experts are chosen at random from `seed`.
@@ -75,7 +78,11 @@ public struct ExchangeBenchmark: Sendable, Codable {
             combineBytes: rows * shape.hidden * 2,
             dispatchSeconds: dispatch[dispatch.count / 2], combineSeconds: combine[combine.count / 2],
             waitedForNanoseconds: (0..<shape.ranks).map { rank in times.reduce(0) { $0 + $1.waited[rank] } },
-            dispatchBestSeconds: dispatch[0], combineBestSeconds: combine[0])
+            dispatchBestSeconds: dispatch[0], combineBestSeconds: combine[0],
+            floor: ExchangeFloor(
+                dispatchCopiedBytes: rows * (format.dataBytes + format.scaleBytes),
+                combineCopiedBytes: (rows + shape.tokens * shape.ranks) * shape.hidden,
+                wakeSeconds: times[0].wakeSeconds))
     }
 
     /// The rounds' times from the first rank's start to the last one's end, ascending.
@@ -101,6 +108,7 @@ public struct ExchangeBenchmark: Sendable, Codable {
         var options = ExpertExchange.CombineOptions()
         options.output = try AlignedBuffer(count: shape.tokens * shape.hidden * 2, purpose: "combined tokens")
         var times = RankTimes()
+        times.wakeSeconds = try ExchangeFloor.wakeSeconds(group)
         let clock = ContinuousClock()
         for round in 0...shape.rounds {
             // As in a model, what is sent has just been written.

@@ -35,11 +35,17 @@ public struct LowLatencyBenchmark: Sendable, Codable {
     /// The median over rounds of the time from the first rank's start to the last one's end, both halves.
     public let dispatchSeconds: Double
     public let combineSeconds: Double
+    /// As long as it takes to make matrices of the rows, for products that do not read them where they are.
+    public let gatherSeconds: Double
+    /// What neither half could be faster than.
+    public let floor: ExchangeFloor
 
     private struct RankTimes: Sendable {
         var rows = 0
         var dispatch: [Range<ContinuousClock.Instant>] = []
         var combine: [Range<ContinuousClock.Instant>] = []
+        var gather: [Range<ContinuousClock.Instant>] = []
+        var wakeSeconds = 0.0
     }
 
     /// Measures one shape; experts are chosen at random from `seed`.
@@ -57,11 +63,16 @@ public struct LowLatencyBenchmark: Sendable, Codable {
             try run(shape, exchange, group, seed)
         }
         let rows = times.reduce(0) { $0 + $1.rows }
-        let blocks = (shape.hidden + LogFMT10.blockCount - 1) / LogFMT10.blockCount
         return LowLatencyBenchmark(
             shape: shape, rows: rows, dispatchBytes: rows * (exchange.format.dataBytes + exchange.format.scaleBytes),
-            combineBytes: rows * (shape.logFMT ? LogFMT10.codeBytes(shape.hidden) + 4 * blocks : 2 * shape.hidden),
-            dispatchSeconds: median(times.map(\.dispatch)), combineSeconds: median(times.map(\.combine)))
+            combineBytes: rows * (shape.logFMT ? LogFMT10.usualBytes(hidden: shape.hidden) : 2 * shape.hidden),
+            dispatchSeconds: median(times.map(\.dispatch)), combineSeconds: median(times.map(\.combine)),
+            gatherSeconds: median(times.map(\.gather)),
+            floor: ExchangeFloor(
+                // Rows are written once at their source; sums read one for each choice.
+                dispatchCopiedBytes: shape.tokens * shape.ranks * (2 * shape.hidden + exchange.format.rowBytes) / 2,
+                combineCopiedBytes: (rows + shape.tokens * shape.ranks) * shape.hidden,
+                wakeSeconds: times[0].wakeSeconds))
     }
 
     /// The median over rounds of the time from the first rank's start to the last one's end.
@@ -92,7 +103,9 @@ public struct LowLatencyBenchmark: Sendable, Codable {
         let stride = 2 * shape.hidden
         let made = try numbers(
             exchange.experts.count * exchangeShape.slotsPerExpert * shape.hidden, touched: 0, purpose: "experts' rows")
+        let sums = try numbers(shape.tokens * shape.hidden, purpose: "sums")
         var times = RankTimes()
+        times.wakeSeconds = try ExchangeFloor.wakeSeconds(group)
         let clock = ContinuousClock()
         for round in 0...shape.rounds {
             try group.barrier()
@@ -108,11 +121,16 @@ public struct LowLatencyBenchmark: Sendable, Codable {
             if round < 3 { fill(out, tokens, shape.hidden) }
             times.rows = tokens.counts.reduce(0) { $0 + Int($1) }
             try group.barrier()
+            let gatherStart = clock.now
+            tokens.gather()
+            let gatherEnd = clock.now
+            try group.barrier()
             let combineStart = clock.now
-            _ = try exchange.combine(out, of: tokens).receive()
+            _ = try exchange.combine(out, of: tokens).receive(into: sums)
             let combineEnd = clock.now
             guard round > 0 else { continue }
             times.dispatch.append(dispatchStart..<dispatchEnd)
+            times.gather.append(gatherStart..<gatherEnd)
             times.combine.append(combineStart..<combineEnd)
         }
         try group.barrier()

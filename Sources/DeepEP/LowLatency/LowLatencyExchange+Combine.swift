@@ -11,11 +11,9 @@ extension LowLatencyExchange {
     /// Where experts can make their rows so that they need not be copied, with the layout of the tokens: for each local
     /// expert `slotsPerExpert` rows.
     ///
-    /// - Returns: nil where ranks do not see each other's memory, or rows are encoded on their way.
+    /// - Returns: nil where ranks do not see each other's memory.
     public func madeRows(of tokens: LowLatencyTokens) -> ExpertRows? {
-        guard shape.returnFormat == .bfloat16, (0..<group.rankCount).allSatisfy({ region.peer($0) != nil }) else {
-            return nil
-        }
+        guard (0..<group.rankCount).allSatisfy({ mapped($0) != nil }) else { return nil }
         let first = region.local + memory.made(tokens.operation, expert: 0, slot: 0)
         return ExpertRows(
             base: first, rowStride: memory.returnStride, expertStride: shape.slotsPerExpert * memory.returnStride)
@@ -42,7 +40,7 @@ extension LowLatencyExchange {
                 switch action {
                 case .giveBack(_, let target): giveBack(made, tokens, to: target)
                 case .signal(let leg, let target, let value):
-                    region.signal(target, memory.word(leg, from: rank), UInt64(value))
+                    region.signal(target, memory.word(leg, from: rank), UInt64(value), counts: true)
                 default: preconditionFailure("no part of sending a combine")
                 }
             }
@@ -50,19 +48,29 @@ extension LowLatencyExchange {
         }
     }
 
-    func receiveCombine(_ operation: Int) throws(FathomError) -> CombinedTokens {
+    func receiveCombine(
+        _ operation: Int, into output: AlignedBuffer<UInt8>?
+    ) throws(FathomError) -> CombinedTokens {
         try guarded { () throws(FathomError) in
             let run = try run(operation)
             guard machine.isReturning(operation) else {
                 throw FathomError(.usage, "rank \(rank): combine \(operation) has been received already")
+            }
+            let byteCount = run.selection.tokenCount * 2 * shape.format.hidden
+            guard output?.count ?? byteCount >= byteCount else {
+                throw FathomError(
+                    .usage,
+                    "rank \(rank): \(output?.count ?? 0) bytes for the sums; \(byteCount) or more are legal")
             }
             look()
             while true {
                 if !machine.finish(operation).isEmpty { break }
                 try wait(.back, operation, "combine")
             }
-            let sums = try AlignedBuffer<UInt8>(
-                count: run.selection.tokenCount * 2 * shape.format.hidden, purpose: "combined tokens")
+            let sums =
+                if let output { output } else {
+                    try AlignedBuffer<UInt8>(count: byteCount, purpose: "combined tokens")
+                }
             sum(run, to: UnsafeMutableRawPointer(sums.baseAddress))
             runs[operation & 1] = nil
             return CombinedTokens(rows: sums, weights: nil)
@@ -95,7 +103,7 @@ extension LowLatencyExchange {
             region.put(UnsafeRawBufferPointer(start: row, count: 2 * hidden), to: target, at: offset)
             return
         }
-        if let peer = region.peer(target) {
+        if let peer = mapped(target) {
             LogFMT10.encode(row, hidden: hidden, to: peer + offset)
         } else {
             withUnsafeTemporaryAllocation(byteCount: memory.returnStride, alignment: 8) { encoded in
@@ -112,43 +120,43 @@ extension LowLatencyExchange {
     private func sum(_ run: LowLatencyRun, to out: UnsafeMutableRawPointer) {
         let hidden = shape.format.hidden
         let isReturned = (0..<group.rankCount).map { machine.isReturned(run.operation, by: $0) }
-        var parts: [(row: UnsafeRawPointer, weight: Float)] = []
+        var parts: [LogFMT10.Part] = []
         parts.reserveCapacity(shape.topK)
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: hidden) { floats in
-            guard let sums = floats.baseAddress else { return }
-            for token in 0..<run.selection.tokenCount {
-                parts.removeAll(keepingCapacity: true)
-                for choice in token * shape.topK..<(token + 1) * shape.topK where run.streams.rowOfChoice[choice] >= 0 {
-                    let expert = Int(run.selection.experts[choice])
-                    let rank = shape.placement.rank(ofExpert: expert)
-                    guard isReturned[rank] else { continue }
-                    let row = address(run, ofRow: Int(run.streams.rowOfChoice[choice]), expert: expert, rank: rank)
-                    parts.append((row, run.selection.weights?[choice] ?? 1))
-                }
-                let place = out + token * 2 * hidden
-                switch shape.returnFormat {
-                case .bfloat16: RowSum.weightedBFloat16(parts, to: place, count: hidden)
-                case .logFMT10:
-                    sums.initialize(repeating: 0, count: hidden)
-                    for part in parts { LogFMT10.add(part.row, hidden: hidden, weight: part.weight, to: sums) }
-                    RowSum.round(sums, to: place, count: hidden)
-                }
+        for token in 0..<run.selection.tokenCount {
+            parts.removeAll(keepingCapacity: true)
+            for choice in token * shape.topK..<(token + 1) * shape.topK where run.streams.rowOfChoice[choice] >= 0 {
+                let expert = Int(run.selection.experts[choice])
+                let rank = shape.placement.rank(ofExpert: expert)
+                guard isReturned[rank] else { continue }
+                let row = Int(run.streams.rowOfChoice[choice])
+                let place = address(run, ofRow: row, expert: expert, rank: rank)
+                let weight = run.selection.weights?[choice] ?? 1
+                parts.append(LogFMT10.Part(row: place.row, weight: weight, isPlain: place.isPlain))
+            }
+            let place = out + token * 2 * hidden
+            switch shape.returnFormat {
+            case .bfloat16:
+                RowSum.weightedBFloat16(parts.map { ($0.row, $0.weight) }, to: place, count: hidden)
+            case .logFMT10: LogFMT10.sum(parts, to: place, hidden: hidden)
             }
         }
     }
 
-    /// Where what came back for a row of this rank's streams lies.
-    private func address(_ run: LowLatencyRun, ofRow row: Int, expert: Int, rank: Int) -> UnsafeRawPointer {
+    /// Where what came back for a row of this rank's streams lies, and whether it is as it was made.
+    private func address(
+        _ run: LowLatencyRun, ofRow row: Int, expert: Int, rank: Int
+    ) -> (row: UnsafeRawPointer, isPlain: Bool) {
         let experts = shape.placement.experts(of: rank)
         let local = expert - experts.lowerBound
         let answer = region.local + memory.answer(run.operation, from: rank)
         let first = Int(answer.load(fromByteOffset: 4 * local, as: Int32.self))
         let start = run.streams.starts[rank]
-        guard first >= 0, let peer = region.peer(rank) else {
-            return UnsafeRawPointer(region.local + memory.returned(run.operation, from: rank, row: row - start))
+        guard first >= 0, let peer = mapped(rank) else {
+            let place = region.local + memory.returned(run.operation, from: rank, row: row - start)
+            return (UnsafeRawPointer(place), false)
         }
         let slot = first + row - run.streams.firstRow(ofExpert: expert)
-        return UnsafeRawPointer(peer + memory.made(run.operation, expert: local, slot: slot))
+        return (UnsafeRawPointer(peer + memory.made(run.operation, expert: local, slot: slot)), true)
     }
 }
 

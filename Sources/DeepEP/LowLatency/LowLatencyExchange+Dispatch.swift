@@ -13,7 +13,8 @@ extension LowLatencyExchange {
     /// Sends each token to the ranks of its experts.
     ///
     /// - Parameters:
-    ///   - rows: BF16, one for each token of `selection`; free to be changed when the call returns.
+    ///   - rows: BF16, one for each token of `selection`; free to be changed when the call returns, but for those of
+    ///     `nextRows`.
     ///   - selection: the experts of each token, each at most once, and the weights of their sum.
     /// - Throws: `badData` or `usage` for tokens that do not fit, which ends the exchange for all.
     public func dispatch(_ rows: TokenRows, _ selection: TopKSelection) throws(FathomError) -> SentDispatch {
@@ -53,6 +54,17 @@ extension LowLatencyExchange {
         }
     }
 
+    /// Where the rows of the next dispatch can be made, so that they need not be copied: `tokensPerRank` rows, `stride`
+    /// bytes apart, free until that dispatch.
+    ///
+    /// - Returns: nil where rows are cast on their way, or the operation before the last has not been combined.
+    public var nextRows: (base: UnsafeMutableRawPointer, stride: Int)? {
+        guard shape.format.scaleBytes == 0, machine.canDispatch else { return nil }
+        let next = machine.operation + 1
+        let first = memory.staged(next, token: 0)
+        return (region.local + first, memory.staged(next, token: 1) - first)
+    }
+
     func receiveDispatch(_ operation: Int) throws(FathomError) -> LowLatencyTokens {
         try guarded { () throws(FathomError) in
             var run = try run(operation)
@@ -81,7 +93,7 @@ extension LowLatencyExchange {
         case .stage: stage(run)
         case .send(_, let target): send(run, to: target)
         case .signal(let leg, let target, let value):
-            region.signal(target, memory.word(leg, from: rank), UInt64(value))
+            region.signal(target, memory.word(leg, from: rank), UInt64(value), counts: true)
         default: preconditionFailure("no part of sending a dispatch")
         }
     }
@@ -91,6 +103,7 @@ extension LowLatencyExchange {
         guard let rows = run.rows else { return }
         for token in 0..<rows.count {
             let record = region.local + memory.staged(run.operation, token: token)
+            if rows.row(token) == record { continue }
             switch shape.format.element {
             case .float8E4M3(let scales): quantize(rows.row(token), to: record, scales)
             default: record.copyMemory(from: rows.row(token), byteCount: shape.format.dataBytes)
@@ -130,7 +143,7 @@ extension LowLatencyExchange {
         let counts = run.streams.counts[shape.placement.experts(of: target)].map { -$0 - 1 }
         let notice = counts + run.streams.tokens[stream]
         notice.withUnsafeBytes { region.put($0, to: target, at: memory.notice(run.operation, from: rank)) }
-        guard region.peer(target) == nil else { return }
+        guard mapped(target) == nil else { return }
         for (row, index) in stream.enumerated() {
             let token = Int(run.streams.tokens[index])
             let record = UnsafeRawBufferPointer(
@@ -157,33 +170,16 @@ extension LowLatencyExchange {
                 guard rows >= 0, rows <= shape.tokensPerRank else {
                     throw FathomError(.internal, "rank \(source) says that it sends \(rows) rows to one expert")
                 }
-                copy(row..<row + rows, of: source, run.operation, to: expert, slot: first, notice + 4 * count)
                 run.firstSlots[(source + 1) * count + expert] = Int32(first + rows)
                 row += rows
             }
-        default: preconditionFailure("no part of receiving a dispatch")
-        }
-    }
-
-    /// Copies rows of a source's stream to neighbouring slots of an expert.
-    private func copy(
-        _ stream: Range<Int>, of source: Int, _ operation: Int, to expert: Int, slot: Int, _ tokens: UnsafeRawPointer
-    ) {
-        let format = shape.format
-        var row = region.local + memory.row(operation, expert: expert, slot: slot)
-        var scales = region.local + memory.scales(operation, expert: expert, slot: slot)
-        for index in stream {
-            let record: UnsafeRawPointer
-            if let peer = region.peer(source) {
-                let token = Int(tokens.load(fromByteOffset: 4 * index, as: Int32.self))
-                record = UnsafeRawPointer(peer + memory.staged(operation, token: token))
-            } else {
-                record = UnsafeRawPointer(region.local + memory.landing(operation, from: source, row: index))
+            for index in count..<count + row {
+                let token = Int(notice.load(fromByteOffset: 4 * index, as: Int32.self))
+                guard token >= 0, token < shape.tokensPerRank else {
+                    throw FathomError(.internal, "rank \(source) says that it sends token \(token)")
+                }
             }
-            row.copyMemory(from: record, byteCount: format.dataBytes)
-            scales.copyMemory(from: record + format.scaleOffset, byteCount: format.scaleBytes)
-            row += format.dataBytes
-            scales += format.scaleBytes
+        default: preconditionFailure("no part of receiving a dispatch")
         }
     }
 }

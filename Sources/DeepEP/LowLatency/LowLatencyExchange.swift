@@ -30,12 +30,15 @@ public final class LowLatencyExchange {
     public let shape: LowLatencyShape
     /// How long a half waits without progress before it fails.
     public var timeoutMilliseconds: Int
-    /// How long this rank has waited for each rank, in nanoseconds: to find the slow ones.
+    /// How long this rank has waited for each rank, in nanoseconds: to find the slow ones. Where ranks share cores a
+    /// rank wakes when all have come, and each of them counts.
     public internal(set) var waitedNanoseconds: [UInt64]
 
     let group: RankGroup
     /// Who takes part; nil where everybody has to.
     public let membership: Membership?
+    /// Whether rows are put into slots even where ranks see each other's memory, as over a network.
+    package let putsRows: Bool
     let region: SymmetricRegion
     let memory: LowLatencyMemory
     let kernels: KernelTable
@@ -51,8 +54,18 @@ public final class LowLatencyExchange {
     ///   - timeoutMilliseconds: how long a half waits without progress before it fails, or, with a membership, before
     ///     it takes those for lost who have not come.
     /// - Throws: `usage` where arguments differ among ranks or do not fit the group, `unavailable` without memory.
-    public init(
+    public convenience init(
         group: RankGroup, shape: LowLatencyShape, membership: Membership? = nil, timeoutMilliseconds: Int = 30_000
+    ) throws(FathomError) {
+        try self.init(
+            group: group, shape: shape, membership: membership, timeoutMilliseconds: timeoutMilliseconds,
+            putsRows: false)
+    }
+
+    /// As the public initialiser; rows are put even where they could be read, if that is wanted.
+    package init(
+        group: RankGroup, shape: LowLatencyShape, membership: Membership? = nil, timeoutMilliseconds: Int = 30_000,
+        putsRows: Bool
     ) throws(FathomError) {
         guard shape.placement.rankCount == group.rankCount else {
             throw FathomError(
@@ -62,6 +75,7 @@ public final class LowLatencyExchange {
             throw FathomError(.usage, "the membership is not the group's, or has fewer than two steps under way")
         }
         self.shape = shape
+        self.putsRows = putsRows
         self.membership = membership
         self.timeoutMilliseconds = timeoutMilliseconds
         self.group = group
@@ -69,7 +83,7 @@ public final class LowLatencyExchange {
         machine = LowLatencyProtocol(rankCount: group.rankCount)
         waitedNanoseconds = Array(repeating: 0, count: group.rankCount)
         kernels = try InstructionSetLevel.selected().kernels
-        let text = "\(shape)"
+        let text = "\(shape)\(putsRows ? ", rows put" : "")"
         for (rank, other) in try group.allGather(Array(text.utf8)).enumerated() where other != Array(text.utf8) {
             throw FathomError(
                 .usage,
@@ -83,6 +97,9 @@ public final class LowLatencyExchange {
 
     /// This rank.
     public var rank: Int { group.rank }
+
+    /// A rank's memory, where it is seen here and rows are read in it.
+    func mapped(_ rank: Int) -> UnsafeMutableRawPointer? { putsRows ? nil : region.peer(rank) }
 
     /// The experts of this rank.
     public var experts: Range<Int> { shape.placement.experts(of: rank) }
@@ -126,6 +143,9 @@ public final class LowLatencyExchange {
         let start = ContinuousClock.now
         let came = try group.wait(
             timeoutMilliseconds: timeoutMilliseconds, watching: awaited, for: "low-latency \(name) \(operation)",
+            arrivals: {
+                awaited.count { region.value(memory.word(leg, from: $0)) < UInt64(operation) }
+            },
             until: {
                 region.value(memory.failureWord) != 0
                     || awaited.contains { region.value(memory.word(leg, from: $0)) >= UInt64(operation) }
@@ -162,6 +182,7 @@ public final class LowLatencyExchange {
             let awaited = machine.awaited(leg, operation)
             _ = try group.wait(
                 timeoutMilliseconds: Self.lookMilliseconds, watching: EmptyCollection(), for: name,
+                arrivals: { awaited.count { region.value(memory.word(leg, from: $0)) < UInt64(operation) } },
                 until: {
                     membership.hasMail
                         || awaited.contains { region.value(memory.word(leg, from: $0)) >= UInt64(operation) }

@@ -94,6 +94,13 @@ struct CombineProtocol: Sendable {
         return ranks.sorted()
     }
 
+    /// Signals that have to come before this rank can do anything worth waking up for: two of each rank whose rows are
+    /// read in place, that it has entered and that they are there.
+    var awaitedArrivals: Int {
+        guard plan.readsInPlace, wiring.nodeCount == 1, toCarrier.allSatisfy(\.isDone) else { return 1 }
+        return entered.count { !$0 } + fromTarget.count { $0.arrived < $0.total }
+    }
+
     /// Enters the exchange.
     mutating func start(_ actions: inout [ExchangeAction]) {
         for step in 0..<wiring.rankCount {

@@ -65,6 +65,17 @@ struct DispatchProtocol: Sendable {
         return ranks.sorted()
     }
 
+    /// Signals that have to come before this rank can do anything worth waking up for: those of all who have not
+    /// entered, and once it has sent everything one of each stream whose rows stay where they land.
+    var awaitedArrivals: Int {
+        let absent = entered.count { !$0 }
+        guard isSized else { return absent }
+        guard toTarget.allSatisfy(\.isDone), toNode.allSatisfy(\.isDone), landing[wiring.rank].staysInPlace,
+            fromNode.allSatisfy({ $0.taken == $0.total })
+        else { return 1 }
+        return absent + fromSource.count { $0.arrived < $0.total }
+    }
+
     /// Enters the exchange.
     mutating func start(_ actions: inout [ExchangeAction]) {
         let known = counts.allSatisfy { $0 != nil }
@@ -195,6 +206,8 @@ struct DispatchProtocol: Sendable {
                 let rows = toTarget[key].take(limit: capacity.chunkRows)
                 moved = true
                 actions.append(.putRows(to: target, rows: rows, slot: slot))
+                // Rows that stay where they land are of no use before all have come: one signal is enough.
+                guard !landing[target].staysInPlace || toTarget[key].isDone else { continue }
                 tell(target, wiring.targetWord(source: wiring.rank), rows.upperBound, &actions)
             }
         }

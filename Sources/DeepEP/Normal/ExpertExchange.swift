@@ -161,7 +161,7 @@ public final class ExpertExchange: @unchecked Sendable {
                     machine.handle(.signal(word: word, value: value), &actions)
                     try work(&actions, &machine, perform)
                 }
-                if !changed { try awaitSignal(machine.awaited, name) }
+                if !changed { try awaitSignal(machine.awaited, arrivals: machine.awaitedArrivals, name) }
             }
         } catch {
             fail(error)
@@ -179,7 +179,7 @@ public final class ExpertExchange: @unchecked Sendable {
             next += 1
             if case .signal(let peer, let word, let value) = action {
                 fathom_store_fence()
-                region.signal(peer, word, value)
+                region.signal(peer, word, value, counts: true)
                 try checkCancelled()
             } else if let answer = try perform(action, machine) {
                 machine.handle(answer, &actions)
@@ -195,11 +195,13 @@ public final class ExpertExchange: @unchecked Sendable {
     }
 
     /// Sleeps until a signal changes.
-    private func awaitSignal(_ awaited: [Int], _ name: String) throws(FathomError) {
+    private func awaitSignal(_ awaited: [Int], arrivals: Int, _ name: String) throws(FathomError) {
         let awaited = awaited.map { members[$0] }
         let start = ContinuousClock.now
         let came = try group.wait(
             timeoutMilliseconds: timeoutMilliseconds, watching: awaited, for: "\(name) \(epoch)",
+            // Those that have come since are fewer to come.
+            arrivals: { arrivals - seen.indices.count { region.value($0) != seen[$0] } },
             until: { rankThatFailed != nil || seen.indices.contains { region.value($0) != seen[$0] } })
         let elapsed = UInt64(max(0, (ContinuousClock.now - start) / .nanoseconds(1)))
         waited.withLock { for other in awaited where other != group.rank { $0[other] += elapsed } }
@@ -236,6 +238,8 @@ protocol ExchangeMachine {
     var isFinished: Bool { get }
     /// The ranks that this one waits for.
     var awaited: [Int] { get }
+    /// Signals that have to come before this rank can do anything worth waking up for.
+    var awaitedArrivals: Int { get }
     mutating func start(_ actions: inout [ExchangeAction])
     mutating func handle(_ event: ProtocolEvent, _ actions: inout [ExchangeAction])
 }

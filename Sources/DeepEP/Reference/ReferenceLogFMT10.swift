@@ -16,19 +16,22 @@ public enum ReferenceLogFMT10 {
         let magnitudes = block.map(abs)
         guard let largest = magnitudes.max(), let smallest = magnitudes.filter({ $0 > 0 }).min(),
             magnitudes.allSatisfy({ $0 < 1 }), largest >= LogFMT10.leastMaximum, smallest < largest,
-            LogFMT10.codeBytes(block.count) < 2 * block.count
+            LogFMT10.codeBytes < 2 * block.count
         else { return nil }
-        let scale = LogFMT10.Scale(smallest: BFloat16(smallest).bitPattern, largest: BFloat16(largest).bitPattern)
-        let levels = (1...LogFMT10.magnitudes).map { scale.magnitude($0) }
-        let inverse = 1 / scale.step
-        let shift = 2 - scale.border * inverse - scale.low * inverse
-        let codes = magnitudes.map { magnitude in
-            guard magnitude >= 0x1p-126 else { return 0 }
-            let logarithm = LogFMT10.logarithm(BFloat16(magnitude).bitPattern)
-            guard logarithm >= scale.low - 1 else { return 0 }
-            return max(1, min(LogFMT10.magnitudes, Int(logarithm * inverse + shift)))
+        let high = logarithm(largest)
+        let low = max(logarithm(smallest), high - LogFMT10.binades)
+        let step = (high - low) * (1 / 510)
+        let inverse = 510 / (high - low)
+        // The border between two codes is at the mean of their magnitudes: log₂((1 + 2^step) / 2) above the lower one.
+        let offset = -0.086_643_4 * step
+        let codes = magnitudes.map { magnitude -> Int in
+            // Zeros and subnormals are below everything.
+            guard magnitude >= .leastNormalMagnitude, case let distance = logarithm(magnitude) - low, distance + 1 >= 0
+            else { return 0 }
+            return Int((Double(max(0, distance * inverse + offset)) + 1).rounded(.toNearestOrEven))
         }
-        return (codes, levels)
+        let base = low - step
+        return (codes, (1...LogFMT10.magnitudes).map { power(Float($0) * step + base) })
     }
 
     private static func block(_ block: [Float]) -> [Float] {
@@ -36,5 +39,27 @@ public enum ReferenceLogFMT10 {
         return zip(block, codes).map { number, code in
             code == 0 ? 0 : Float(signOf: number, magnitudeOf: magnitudes[code - 1])
         }
+    }
+
+    /// log₂ x by a polynomial, to 2·10⁻⁶: x = 2^exponent · (1 + f) with 1 + f between 0.707 and 1.4141.
+    public static func logarithm(_ x: Float) -> Float {
+        var exponent = Float(x.exponent)
+        var f = x.significand - 1
+        if x.significand >= 1.414_062_5 {
+            exponent += 1
+            f = x.significand / 2 - 1
+        }
+        var p = f * -0.210_649_92 + 0.322_822_6
+        for coefficient: Float in [-0.366_909_07, 0.479_291_53, -0.721_150_9, 1.442_714_2] { p = p * f + coefficient }
+        return p * f + exponent
+    }
+
+    /// 2^x by a polynomial around the nearest integer, to 3·10⁻⁶ of it.
+    public static func power(_ x: Float) -> Float {
+        let whole = x.rounded(.toNearestOrEven)
+        let f = x - whole
+        var p = f * 0.009_570_103_4 + 0.055_917_865
+        for coefficient: Float in [0.240_247_35, 0.693_121_8, 0.999_999_26] { p = p * f + coefficient }
+        return Float(sign: .plus, exponent: Int(whole), significand: p)
     }
 }

@@ -119,6 +119,7 @@ struct LowLatencyRank {
     mutating func read(_ peer: (Int) -> LowLatencyCells) throws(FathomError) {
         isWorking = false
         defer { reading = [] }
+        if !isFinished, case (.combine, let operation) = group.program[step] { try checkInPlace(operation, peer) }
         for action in reading {
             switch action {
             case .take(let operation, let source): try take(operation, source, peer)
@@ -225,6 +226,15 @@ struct LowLatencyRank {
         }
         for other in isMissing.indices where isMissing[other] && !machine.isLost[other] {
             throw violation("rank \(other) is missing and not lost")
+        }
+    }
+
+    /// Experts have read rows until now, where they were taken: those are still there.
+    private func checkInPlace(_ operation: Int, _ peer: (Int) -> LowLatencyCells) throws(FathomError) {
+        guard group.readsInPlace else { return }
+        for cell in received[operation & 1].joined() where !machine.isLost[cell.source] {
+            let now = peer(cell.source).stage[operation & 1][cell.token]
+            guard now == cell else { throw violation("\(cell) has become \(String(describing: now))") }
         }
     }
 

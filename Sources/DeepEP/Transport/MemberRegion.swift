@@ -20,7 +20,9 @@ struct MemberRegion: Sendable {
     }
 
     /// See `SymmetricRegion.signal`.
-    func signal(_ member: Int, _ word: Int, _ value: UInt64) { region.signal(members[member], word, value) }
+    func signal(_ member: Int, _ word: Int, _ value: UInt64, counts: Bool = false) {
+        region.signal(members[member], word, value, counts: counts)
+    }
 
     /// One of this rank's signals.
     func value(_ word: Int) -> UInt64 { region.value(word) }

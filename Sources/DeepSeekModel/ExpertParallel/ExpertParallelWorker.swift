@@ -35,9 +35,9 @@ public final class ExpertParallelWorker: Sendable {
     /// How long to wait for a step before looking again whether the first rank is there.
     private static let idleMilliseconds = 1_000
 
-    /// Computes steps until the first rank is gone or does without this one.
+    /// Computes steps until the first rank has left or does without this one.
     ///
-    /// - Throws: `badData` for a message that is none.
+    /// - Throws: `unavailable` if the first rank is lost, `badData` for a message that is none.
     public func run() throws(FathomError) { try run(leavingInStep: nil) }
 
     /// As `run`, but leaves in a step instead of computing it, as a lost rank would.
@@ -51,7 +51,10 @@ public final class ExpertParallelWorker: Sendable {
                 came = try region.wait(
                     layout.stepped, atLeast: step + 1, timeoutMilliseconds: Self.idleMilliseconds, watching: [0])
             } catch {
-                // However the first rank ended, there is nobody left to work for.
+                guard member.group.hasLeft(0) else {
+                    throw FathomError(
+                        .unavailable, "this worker ends with the process that it works for: \(error.message)")
+                }
                 logger.info("the worker ends: \(error.message)")
                 return
             }

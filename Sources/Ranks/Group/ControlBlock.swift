@@ -5,7 +5,7 @@ internal import Synchronization
 /// The memory through which the ranks of a group find each other: a line of words for each rank, and room for what it
 /// shows the others.
 ///
-///     rank 0: arrivals, heartbeat, state, process, bell, sleepers │ rank 1: … │ … │ slot of rank 0 │ slot of rank 1 …
+///     rank 0: arrivals, heartbeat, state, process, bell, sleepers, wanted │ rank 1: … │ … │ slot of rank 0 │ slot …
 ///
 /// Each word is written by its own rank, but for the bell, which others ring.
 struct ControlBlock: @unchecked Sendable {
@@ -54,6 +54,8 @@ struct ControlBlock: @unchecked Sendable {
     func bell(_ rank: Int) -> UnsafeMutablePointer<Atomic<UInt32>> { word32(rank, 64) }
     /// How many threads of the rank sleep on its bell.
     func sleepers(_ rank: Int) -> UnsafeMutablePointer<Atomic<UInt32>> { word32(rank, 68) }
+    /// How often the bell has to have been rung before a ring that counts wakes the rank.
+    func wanted(_ rank: Int) -> UnsafeMutablePointer<Atomic<UInt32>> { word32(rank, 72) }
 
     /// Where a rank's words and what it shows lie in the block: arrivals, heartbeat, then state and process.
     func arrivalsOffset(_ rank: Int) -> Int { rank * Self.lineByteCount }

@@ -38,6 +38,8 @@ public final class RankGroup: Sendable {
     private let liveness: Liveness
     private let barrierCount = Atomic<UInt64>(0)
     private let spinLimit: Int
+    /// Whether ranks of this machine share cores, so that a wake-up takes the core from somebody.
+    private let sharesCores: Bool
 
     public var rankCount: Int { topology.rankCount }
     /// Whether every rank's part of a region is mapped at every other.
@@ -60,12 +62,21 @@ public final class RankGroup: Sendable {
         self.segment = segment
         control = ControlBlock(segment.baseAddress, rankCount: topology.rankCount)
         // Ranks that share a core gain nothing from one another's spinning.
-        spinLimit = topology.rankCount > max(1, Int(fathom_usable_core_count())) ? 50 : 4_000
+        let neighbours = link == nil ? topology.rankCount : topology.ranksPerNode
+        sharesCores = neighbours > max(1, Int(fathom_usable_core_count()))
+        spinLimit = sharesCores ? 50 : 4_000
         liveness = try Liveness(rank: rank, control: control, limits: limits, link: link)
         publishState()
     }
 
     deinit { leave(as: .left) }
+
+    /// Tells the others that nothing more will come from this rank, because its work is done. Whoever ends without it
+    /// counts as lost.
+    public func leave() { leave(as: .left) }
+
+    /// Whether a rank has said that its work is done.
+    public func hasLeft(_ rank: Int) -> Bool { control.state(rank) == .left }
 
     /// Tells the others that nothing more will come from this rank.
     func leave(as state: ControlBlock.State) {
@@ -110,14 +121,16 @@ public final class RankGroup: Sendable {
     /// How long a rank sleeps before it looks again at the clock and at the others.
     private static let sliceNanoseconds: UInt64 = 10_000_000
 
-    /// Rings a rank's bell.
-    func ring(_ other: Int) { Self.ring(control, other) }
+    /// Rings a rank's bell. A ring that counts wakes it only if it is the last one that it sleeps for.
+    func ring(_ other: Int, counts: Bool = false) { Self.ring(control, other, counts: counts) }
 
     /// Rings a rank's bell.
-    static func ring(_ control: ControlBlock, _ other: Int) {
+    static func ring(_ control: ControlBlock, _ other: Int, counts: Bool = false) {
         let bell = control.bell(other)
-        bell.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        if control.sleepers(other).pointee.load(ordering: .sequentiallyConsistent) > 0 {
+        let rings = bell.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
+        guard control.sleepers(other).pointee.load(ordering: .sequentiallyConsistent) > 0 else { return }
+        let wanted = control.wanted(other).pointee.load(ordering: .sequentiallyConsistent)
+        if !counts || Int32(bitPattern: rings &- wanted) >= 0 {
             // SAFETY: an atomic word has the layout of the number, which the system call reads itself.
             UnsafeMutableRawPointer(bell).withMemoryRebound(to: UInt32.self, capacity: 1) {
                 fathom_shared_futex_wake($0, .max)
@@ -130,11 +143,13 @@ public final class RankGroup: Sendable {
     /// - Parameters:
     ///   - watched: the ranks without which it cannot come to hold.
     ///   - purpose: what is waited for, for the error.
+    ///   - arrivals: how many signals that count have to come before it is worth waking up. Where ranks share cores
+    ///     nobody wakes this one earlier; rings that do not count always do.
     /// - Returns: false if the time was over.
     /// - Throws: `unavailable` naming a watched rank that is lost.
     package func wait(
         timeoutMilliseconds: Int, watching watched: some Sequence<Int>, for purpose: @autoclosure () -> String,
-        until condition: () -> Bool
+        arrivals: () -> Int = { 1 }, until condition: () -> Bool
     ) throws(FathomError) -> Bool {
         for _ in 0..<spinLimit {
             if condition() { return true }
@@ -142,18 +157,25 @@ public final class RankGroup: Sendable {
         }
         let bell = control.bell(rank)
         let sleepers = control.sleepers(rank)
+        let wanted = control.wanted(rank)
         let deadline = ContinuousClock.now + .milliseconds(timeoutMilliseconds)
         while true {
-            sleepers.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+            let others = sleepers.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent).oldValue
             let seen = bell.pointee.load(ordering: .sequentiallyConsistent)
             let holds = condition()
             if !holds {
+                // With two threads asleep any ring wakes both. Whoever rings has set its signal before: what is missing
+                // now will ring.
+                let rings = sharesCores && others == 0 ? max(1, UInt32(clamping: arrivals())) : 1
+                wanted.pointee.store(seen &+ rings, ordering: .sequentiallyConsistent)
                 // SAFETY: as in `ring`.
                 UnsafeMutableRawPointer(bell).withMemoryRebound(to: UInt32.self, capacity: 1) {
                     fathom_shared_futex_wait($0, seen, Self.sliceNanoseconds)
                 }
             }
-            sleepers.pointee.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+            if sleepers.pointee.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue > 0 {
+                wanted.pointee.store(bell.pointee.load(ordering: .relaxed), ordering: .sequentiallyConsistent)
+            }
             if holds || condition() { return true }
             for other in watched where other != rank {
                 guard let reason = liveness.loss(of: other) else { continue }
@@ -176,14 +198,15 @@ public final class RankGroup: Sendable {
         control.arrivals(rank).pointee.store(number, ordering: .releasing)
         for other in 0..<rankCount where other != rank {
             link?.set(number, to: other, memory: 0, at: control.arrivalsOffset(rank))
-            ring(other)
+            ring(other, counts: true)
         }
         func missing() -> [Int] {
             (0..<rankCount).filter { control.arrivals($0).pointee.load(ordering: .acquiring) < number }
         }
         let limit = timeoutMilliseconds ?? limits.timeoutMilliseconds
         let came = try wait(
-            timeoutMilliseconds: limit, watching: missing(), for: "barrier \(number)", until: { missing().isEmpty })
+            timeoutMilliseconds: limit, watching: missing(), for: "barrier \(number)",
+            arrivals: { missing().count }, until: { missing().isEmpty })
         guard came else {
             let names = missing().map(String.init).joined(separator: ", ")
             throw FathomError(

@@ -73,10 +73,15 @@ public final class SymmetricRegion: Sendable {
     }
 
     /// Sets a signal at rank `rank`, after everything that was put there before.
-    public func signal(_ rank: Int, _ index: Int, _ value: UInt64) {
+    public func signal(_ rank: Int, _ index: Int, _ value: UInt64) { signal(rank, index, value, counts: false) }
+
+    /// As the public one.
+    ///
+    /// - Parameter counts: whether the rank, if it sleeps until several have signalled, need not wake for this one.
+    package func signal(_ rank: Int, _ index: Int, _ value: UInt64, counts: Bool) {
         if let word = word(rank, index) {
             word.pointee.store(value, ordering: .releasing)
-            group.ring(rank)
+            group.ring(rank, counts: counts)
         } else if let linked {
             group.link?.set(value, to: rank, memory: linked, at: signalOffset(index))
         }
