@@ -55,9 +55,18 @@ struct PlanDay6: ParsableCommand {
             design.rules.headroom = headroom
             let progress = ProgressBar(title: "Simulating")
             defer { progress.finish() }
+            let clock = ContinuousClock()
+            let start = clock.now
             let simulation = try DaySimulation(design: design, seed: seed) {
                 progress.update(done: Int($0), total: 86_400)
             }
+            let seconds = start.duration(to: clock.now).seconds
+            progress.finish()
+            let requests = simulation.day.answers
+            StandardError.note(
+                "simulated a day of \(PublishedDay.peakNodes) nodes on one core: \(Quantity.grouped(requests)) requests "
+                    + "in \(Quantity.decimal(seconds, places: 1)) s, "
+                    + "\(Quantity.decimal(Double(requests) / seconds / 1e6, places: 2)) M requests/s")
             groups += [simulation.inputs, simulation.results, simulation.details]
             if let page { try AtomicFileWriter.write(PlanPage(simulation, groups: groups).html, path: page) }
         }
