@@ -5,7 +5,7 @@ import Planner
 import Platform
 
 /// The published day, line by line beside what is computed.
-struct PlanDay6: ParsableCommand {
+struct PlanDay6: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "deepseek-day6",
         abstract: "Recompute DeepSeek's published day of serving: nodes, rates, cost, income.",
@@ -35,6 +35,8 @@ struct PlanDay6: ParsableCommand {
     var page: String?
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         guard 0...2 ~= headroom else {
