@@ -77,7 +77,8 @@ struct TraceRecording: Sendable {
 
     /// Writes the file, also of a command that failed, and says on standard error what is in it.
     func finish() throws(FathomError) {
-        Spans.end(start, .command)
+        // Around other spans it would hide when their thread was idle; alone it is what there is to see.
+        Spans.end(start, Spans.isEmpty ? .onlyCommand : .command)
         let workers = Self.active.withLock { $0?.workers ?? [] }
         let (files, separate, missing) = gather(workers)
         let place = rank ?? (workers.isEmpty ? nil : 0)
@@ -147,5 +148,6 @@ struct TraceRecording: Sendable {
 
 extension SpanKind {
     /// All of a command, which may end on another thread than it began on.
+    fileprivate static let onlyCommand = SpanKind("command", category: "command")
     fileprivate static let command = SpanKind("command", category: "command", overlaps: true)
 }

@@ -74,6 +74,9 @@ public enum Spans {
         }
     }
 
+    /// Whether no span was recorded since recording started.
+    public static var isEmpty: Bool { buffers.withLock { $0 }.allSatisfy(\.isEmpty) }
+
     /// Starts recording; spans that began before are left out.
     public static func start() {
         _ = threadBuffer()
