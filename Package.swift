@@ -212,6 +212,9 @@ let testDependencies: [String: [Target.Dependency]] = [
         .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Server"])),
         .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Server"])),
         .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "InMemoryTracing", package: "swift-distributed-tracing", condition: .when(traits: ["Server"])),
+        .product(name: "Instrumentation", package: "swift-distributed-tracing", condition: .when(traits: ["Server"])),
+        .product(name: "Tracing", package: "swift-distributed-tracing", condition: .when(traits: ["Server"])),
     ],
     "Telemetry": [
         .product(name: "CoreMetrics", package: "swift-metrics"),
@@ -262,6 +265,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.1"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.0.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.6.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
     ],
     targets: targets

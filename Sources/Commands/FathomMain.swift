@@ -13,7 +13,6 @@ public enum FathomMain {
         do {
             var command = try Fathom.parseAsRoot(arguments)
             let recording = TraceRecording(command)
-            recording?.start()
             do {
                 if var asynchronous = command as? any AsyncParsableCommand {
                     try await asynchronous.run()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+import TestSupport
 import Testing
 
 @Suite("fathom plan", .timeLimit(.minutes(5)))
@@ -32,6 +33,11 @@ struct PlanCommandTests {
             (["size", "--tokens-per-second", "1", "--tpot", "0"], ["--tpot", "60 s"]),
             (["size", "--tokens-per-second", "1", "--hardware", "abacus"], ["abacus", "h800"]),
             (["size", "--tokens-per-second", "1", "--price", "-1"], ["--price", "$/hour"]),
+            (
+                ["explain", "--hardware", "this-cpu", "--decode-gpus", "4"],
+                ["--decode-gpus", "this processor is one", "legal is 1"]
+            ),
+            (["size", "--tokens-per-second", "1", "--hardware", "cpu"], ["this-cpu"]),
             (["explain", "--context", "0"], ["--context", "1 to", "tokens"]),
             (["explain", "--decode-gpus", "0"], ["--decode-gpus", "GPUs"]),
             (["deepseek-day6", "--headroom", "9"], ["--headroom", "2"]),
@@ -48,5 +54,34 @@ struct PlanCommandTests {
     func memory() async throws {
         let outcome = try await FathomProcess.run(["plan", "explain", "--prefill-gpus", "8"])
         #expect(outcome.status == 78 && outcome.errors.contains("weights"), "\(outcome)")
+    }
+
+    @Test("this processor is hardware too: measured, one device, no rent", arguments: ["explain", "size"])
+    func thisCPU(command: String) async throws {
+        let model = "\(TestPaths.repository)/Models/fathom-tiny"
+        let arguments =
+            command == "explain"
+            ? ["--context", "200", "--prompt-tokens", "100", "--pass-tokens", "128", "--requests", "4"]
+            : ["--tokens-per-second", "10", "--prompt-tokens", "100", "--output-tokens", "50", "--ttft", "600"]
+        let outcome = try await FathomProcess.run(
+            ["plan", command, "--model", model, "--hardware", "this-cpu"] + arguments)
+        #expect(outcome.status == 0 && outcome.output.contains("EP1"), "\(outcome)")
+        #expect(outcome.output.contains("products measured on this machine"))
+        // What a processor cannot do is refused with the reason.
+        let large = try await FathomProcess.run([
+            "plan", "size", "--hardware", "this-cpu", "--tokens-per-second", "10", "--ttft", "0.001",
+        ])
+        #expect(large.status == 78 && large.errors.contains("impossible on this-cpu"), "\(large)")
+    }
+
+    @Test("a plan for this machine says of each line whether it is near what was measured")
+    func host() async throws {
+        let model = "\(TestPaths.repository)/Models/fathom-tiny"
+        let outcome = try await FathomProcess.run(["plan", "check-host", "--model", model, "--smoke"])
+        #expect(outcome.status == 0, "\(outcome)")
+        for line in ["prefill", "decode"] {
+            let found = outcome.output.split(separator: "\n").first { $0.contains("  \(line) ") }
+            #expect(found?.contains("within 20 % of what bench generate measured") == true, "\(outcome.output)")
+        }
     }
 }

@@ -21,6 +21,7 @@ struct BenchGenerate: ParsableCommand, TracedCommand {
             EXAMPLES
               fathom bench generate
               fathom bench generate --model Models/fathom-tiny --smoke --json
+              fathom bench generate --trace-overhead
             """)
 
     @OptionGroup(title: "Model") var model: ModelOptions
@@ -49,6 +50,9 @@ struct BenchGenerate: ParsableCommand, TracedCommand {
     @Flag(help: "A short prompt and answer, to see that it works.")
     var smoke = false
 
+    @Flag(help: "Measure what recording spans costs instead: rounds with and without, in turn; medians.")
+    var traceOverhead = false
+
     @OptionGroup(title: "Model") var execution: ExecutionOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup var logging: LoggingOptions
@@ -62,27 +66,26 @@ struct BenchGenerate: ParsableCommand, TracedCommand {
         if model.model != nil, config != nil {
             throw ValidationError("--model and --config exclude each other: each says what is measured")
         }
+        if traceOverhead, tracing.trace != nil {
+            throw ValidationError(
+                "--trace-overhead and --trace exclude each other: the first turns recording on and off")
+        }
     }
 
-    func run() throws { try Output.render(try result().speed, asJSON: output.json) }
+    func run() throws {
+        if traceOverhead {
+            try Output.render(try overhead(), asJSON: output.json)
+        } else {
+            try Output.render(try result().speed, asJSON: output.json)
+        }
+    }
 
     /// The measurement, and the configuration that was measured.
     func result() throws -> (speed: GenerationSpeed, configuration: DeepSeekConfiguration) {
-        let folder = try model.model ?? syntheticFolder()
-        let executor = try execution.loadExecutor(folder: folder, logger: logging.logger(label: "fathom"))
-        let promptCount = smoke ? min(promptTokens, 16) : promptTokens
-        let answerCount = smoke ? min(outputTokens, 4) : outputTokens
-        let needed = promptCount + answerCount
-        let capacity = min(executor.contextLength, executor.blockCount * executor.blockSize)
-        guard needed <= capacity else {
-            throw FathomError(
-                .usage,
-                "--prompt-tokens and --output-tokens make \(needed) tokens; \(folder) holds \(capacity) "
-                    + "(context \(executor.contextLength))")
-        }
+        let (folder, executor) = try load()
         let context = try ComputeContext(threadCount: executor.threadCount)
         var limits = try MachineLimits.measure(on: context)
-        let run = try measure(executor, promptCount: promptCount, answerCount: answerCount, on: context)
+        let run = try measure(executor, on: context)
         limits.readGigabytesPerSecond = run.bandwidth
         let cost = StepCost(executor.configuration, headFormat: executor.headFormat)
         let prefillLimit =
@@ -101,18 +104,42 @@ struct BenchGenerate: ParsableCommand, TracedCommand {
         return (speed, executor.configuration)
     }
 
-    /// Tokens per second of prefill (best of the repetitions) and of decode (the median step), and the machine's read
-    /// bandwidth in 10⁹ bytes per second (the median of samples in turn with the steps: it changes within seconds).
-    private func measure(
-        _ executor: DeepSeekExecutor, promptCount: Int, answerCount: Int, on context: ComputeContext
-    ) throws(FathomError) -> (prefill: Double, decode: Double, bandwidth: Double) {
-        let blocks = (promptCount + answerCount + executor.blockSize - 1) / executor.blockSize
-        let table = (0..<Int32(blocks)).map { $0 }
+    /// Tokens of the prompt and of the answer.
+    var promptCount: Int { smoke ? min(promptTokens, 16) : promptTokens }
+    var answerCount: Int { smoke ? min(outputTokens, 4) : outputTokens }
+
+    /// The model, which has room for prompt and answer.
+    func load() throws -> (folder: String, executor: DeepSeekExecutor) {
+        let folder = try model.model ?? syntheticFolder()
+        let executor = try execution.loadExecutor(folder: folder, logger: logging.logger(label: "fathom"))
+        let needed = promptCount + answerCount
+        let capacity = min(executor.contextLength, executor.blockCount * executor.blockSize)
+        guard needed <= capacity else {
+            throw FathomError(
+                .usage,
+                "--prompt-tokens and --output-tokens make \(needed) tokens; \(folder) holds \(capacity) "
+                    + "(context \(executor.contextLength))")
+        }
+        return (folder, executor)
+    }
+
+    /// Random tokens of the seed.
+    func prompt(_ executor: DeepSeekExecutor) -> [Int32] {
         var state = seed
-        let prompt = (0..<promptCount).map { _ in
+        return (0..<promptCount).map { _ in
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             return Int32((state >> 33) % UInt64(executor.vocabularySize))
         }
+    }
+
+    /// Tokens per second of prefill (best of the repetitions) and of decode (the median step), and the machine's read
+    /// bandwidth in 10⁹ bytes per second (the median of samples in turn with the steps: it changes within seconds).
+    private func measure(
+        _ executor: DeepSeekExecutor, on context: ComputeContext
+    ) throws(FathomError) -> (prefill: Double, decode: Double, bandwidth: Double) {
+        let blocks = (promptCount + answerCount + executor.blockSize - 1) / executor.blockSize
+        let table = (0..<Int32(blocks)).map { $0 }
+        let prompt = prompt(executor)
         let clock = ContinuousClock()
         var fastest = Double.infinity
         var next: Int32 = 0
@@ -140,9 +167,9 @@ struct BenchGenerate: ParsableCommand, TracedCommand {
         return (Double(promptCount) / fastest, 1 / median(steps), median(samples))
     }
 
-    private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+    func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
-    private func largest(_ logits: LogitsMatrix) -> Int32 {
+    func largest(_ logits: LogitsMatrix) -> Int32 {
         var best = 0
         for index in logits.values.indices where logits.values[index] > logits.values[best] { best = index }
         return Int32(best)

@@ -5,7 +5,7 @@ import Platform
 import Tokenizers
 
 /// How fast a tokenizer loads, encodes and decodes.
-struct BenchTokenizer: ParsableCommand {
+struct BenchTokenizer: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "tokenizer",
         abstract: "Measure a tokenizer: loading, and MB/s of text each way on one core.",
@@ -32,6 +32,8 @@ struct BenchTokenizer: ParsableCommand {
 
     @Flag(help: "A small text, to see that it works.")
     var smoke = false
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let path = try tokenizer ?? FilePaths.join(model.folder(), "tokenizer.json")

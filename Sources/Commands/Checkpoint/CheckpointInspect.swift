@@ -5,7 +5,7 @@ import DeepSeekModel
 import Platform
 
 /// What a checkpoint consists of.
-struct CheckpointInspect: ParsableCommand {
+struct CheckpointInspect: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
         abstract: "Count a checkpoint's parameters, tensors and bytes.",
@@ -23,6 +23,8 @@ struct CheckpointInspect: ParsableCommand {
     var path: String
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let inspection = try CheckpointInspection(path: path)

@@ -5,7 +5,7 @@ public import DeepSeekModel
 import Platform
 
 /// Writes a random checkpoint.
-struct CheckpointSynthesize: ParsableCommand {
+struct CheckpointSynthesize: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "synthesize",
         abstract: "Write a random checkpoint with the true tensor names and shapes.",
@@ -31,6 +31,8 @@ struct CheckpointSynthesize: ParsableCommand {
 
     @Option(help: ArgumentHelp("The folder to write.", valueName: "dir"), completion: .directory)
     var output: String
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let synthesizer = try CheckpointSynthesizer(configurationPath: config, precision: dtype, seed: seed)

@@ -4,7 +4,7 @@ import ArgumentParser
 import Platform
 
 /// Says what this machine offers and what is missing.
-struct Doctor: ParsableCommand {
+struct Doctor: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         abstract: "Say what this machine offers and what is missing.",
         discussion: """
@@ -20,6 +20,8 @@ struct Doctor: ParsableCommand {
 
     @Option(help: ArgumentHelp("The port that fathom serve would listen on.", valueName: "n"))
     var port: UInt16 = 8080
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let report = Diagnosis(

@@ -5,7 +5,7 @@ import DeepEP
 import Platform
 
 /// What a shape needs.
-struct EPPlan: ParsableCommand {
+struct EPPlan: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "plan",
         abstract: "Show what a shape sends, reserves and asks of a GPU.",
@@ -43,6 +43,8 @@ struct EPPlan: ParsableCommand {
     var nvlink = 430.0
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         guard ranks >= 1, ranks <= ExpertPlacement.maximumRanks, nodes >= 1, ranks % nodes == 0 else {

@@ -5,7 +5,7 @@ import EPLB
 import Platform
 
 /// Loads of GPUs before and after, drawn.
-struct EPLBShow: ParsableCommand {
+struct EPLBShow: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "show",
         abstract: "Draw each GPU's load before and after planning.",
@@ -30,6 +30,8 @@ struct EPLBShow: ParsableCommand {
     @OptionGroup(title: "Placement") var placement: PlacementOptions
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         if line < 1 { throw ValidationError("--line is \(line); legal is 1 or more") }

@@ -7,7 +7,7 @@ import Platform
 import Ranks
 
 /// One of the processes over which `--ep` spreads a model's experts.
-struct ExpertWorker: ParsableCommand {
+struct ExpertWorker: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "expert-worker",
         abstract: "Compute experts for another process that serves, generates or chats.",
@@ -38,6 +38,10 @@ struct ExpertWorker: ParsableCommand {
     @OptionGroup(title: "Model") var model: ModelOptions
     @OptionGroup(title: "Model") var execution: ExecutionOptions
     @OptionGroup var logging: LoggingOptions
+
+    @OptionGroup var tracing: TraceOptions
+
+    var tracedRank: Int? { rank }
 
     func validate() throws {
         guard node == nil || rank == nil, node == nil || group == nil else {

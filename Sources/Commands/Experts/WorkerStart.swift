@@ -30,6 +30,8 @@ struct WorkerStart {
             options.cacheType.rawValue, "--head-dtype", options.headFormat.rawValue, "--activation-quantization",
             execution.activationQuantization.rawValue, "--log-level", max(logger.logLevel, .warning).rawValue,
         ]
+        let trace = TraceRecording.file(ofRank: rank)
+        if let trace { arguments += ["--trace", trace] }
         if let tokens = options.cacheTokens { arguments += ["--cache-tokens", "\(tokens)"] }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -53,5 +55,6 @@ struct WorkerStart {
             throw FathomError(
                 .unavailable, "cannot start the process of rank \(rank): \(systemErrorText(status))")
         }
+        if trace != nil { TraceRecording.started(rank: rank, process: process) }
     }
 }

@@ -7,7 +7,7 @@ import FlashMLA
 import Platform
 
 /// How fast the GPU multiplies.
-struct GPUBench: ParsableCommand {
+struct GPUBench: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure products and decoding on the GPU, beside its own copy bandwidth and predictions.",
@@ -33,6 +33,8 @@ struct GPUBench: ParsableCommand {
     var attention = true
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         guard (1...10_000).contains(repetitions) else {

@@ -5,7 +5,7 @@ import CUDA
 import Platform
 
 /// Compiles a kernel through the cache, and says what the assembler thinks of it.
-struct GPUCompile: ParsableCommand {
+struct GPUCompile: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "compile",
         abstract: "Compile a CUDA C++ source, through the cache, and show registers and spills.",
@@ -33,6 +33,8 @@ struct GPUCompile: ParsableCommand {
     var output: String?
 
     @OptionGroup var format: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let text = String(decoding: try MappedFile.read(path: source), as: UTF8.self)

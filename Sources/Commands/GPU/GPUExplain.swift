@@ -19,7 +19,7 @@ struct GPUExplain: ParsableCommand {
 }
 
 /// The kernel of a matrix product.
-struct GPUExplainGemm: ParsableCommand {
+struct GPUExplainGemm: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "gemm",
         abstract: "Show the tile, pipeline and predicted time of a product D = A·Bᵀ on a Hopper GPU.",
@@ -57,6 +57,8 @@ struct GPUExplainGemm: ParsableCommand {
     var multiprocessors: Int?
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         for (name, value) in [("--m", m), ("--n", n), ("--k", k), ("--groups", groups)] {

@@ -5,7 +5,7 @@ import CUDA
 import Platform
 
 /// What there is of GPUs, driver, compiler and compiled kernels.
-struct GPUInfo: ParsableCommand {
+struct GPUInfo: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "info",
         abstract: "Say what GPUs, driver, compiler and compiled kernels there are.",
@@ -19,6 +19,8 @@ struct GPUInfo: ParsableCommand {
             """)
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let driver: CUDADriver

@@ -8,7 +8,7 @@ import KernelDispatch
 import Platform
 
 /// Whether the GPU's results are right.
-struct GPUTest: ParsableCommand {
+struct GPUTest: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "test",
         abstract: "Compare the GPU's results with the CPU's, on random operands and poisoned results.",
@@ -36,6 +36,8 @@ struct GPUTest: ParsableCommand {
 
     /// How long a wait inside a kernel may take.
     private static let waitLimitNanoseconds = 2_000_000_000
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let library = try KernelLibrary(context: try DeviceContext())

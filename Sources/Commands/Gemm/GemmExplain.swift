@@ -6,7 +6,7 @@ import KernelDispatch
 import Platform
 
 /// How a product would be cut, and why.
-struct GemmExplain: ParsableCommand {
+struct GemmExplain: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
         abstract: "Show how a product D = A·Bᵀ is cut into tasks and blocks, and why.",
@@ -47,6 +47,8 @@ struct GemmExplain: ParsableCommand {
     var threads: Int?
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let plan = try GemmPlan(

@@ -5,7 +5,7 @@ import FlashMLA
 import Platform
 
 /// How a decode call is cut.
-struct MLAExplain: ParsableCommand {
+struct MLAExplain: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
         abstract: "Show the schedule of a decode call: its items, what they cost, and the threads' shares.",
@@ -38,6 +38,8 @@ struct MLAExplain: ParsableCommand {
     var causal = true
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         if MLA.numbers(lengths, from: 0) == nil {

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
 
 import ArgumentParser
-import DeepGEMM
-import DeepSeekModel
-import KernelDispatch
 import Planner
 import Platform
 
 /// A plan for this machine beside what the engine does.
-struct PlanCheckHost: ParsableCommand {
+struct PlanCheckHost: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-host",
         abstract: "Hold a plan for this machine against what `fathom bench generate` measures.",
@@ -31,22 +28,27 @@ struct PlanCheckHost: ParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
+    @OptionGroup var tracing: TraceOptions
+
     func run() throws {
         try LegalRange.check("--prompt-tokens", promptTokens, 1...65_536, unit: "tokens")
         let bench = try BenchGenerate.parse(
             ["--prompt-tokens", "\(promptTokens)"] + (model.model.map { ["--model", $0] } ?? [])
                 + (smoke ? ["--smoke"] : []))
         let (measured, configuration) = try bench.result()
-        let context = try ComputeContext(threadCount: measured.threads)
         let costs = ModelCosts(configuration)
-        let rates = try rates(configuration, costs, tokens: measured.promptTokens, measured.machine, on: context)
+        let host = try HostMeasurement(threadCount: measured.threads, limits: measured.machine)
+        let rates = try host.rates(costs, tokens: measured.promptTokens, smoke: smoke)
         let plan = HostPlan(
             model: costs, rates: rates, promptTokens: measured.promptTokens,
             position: measured.promptTokens + measured.outputTokens / 2)
         func line(_ name: String, _ planned: Double, _ found: Double) -> Figure {
-            Figure(
+            let isNear = (planned - found).magnitude <= found * Self.tolerance
+            return Figure(
                 name, planned, unit: "tokens/s", basis: .predicted, published: found, tolerance: found * Self.tolerance,
-                note: "measured beside it by bench generate")
+                note:
+                    "\(isNear ? "within" : "not within") \(Int(Self.tolerance * 100)) % of what bench generate measured"
+            )
         }
         func input(_ name: String, _ value: Double, _ unit: String, _ note: String) -> Figure {
             Figure(name, value, unit: unit, basis: .input, note: note)
@@ -67,27 +69,6 @@ struct PlanCheckHost: ParsableCommand {
 
     /// How far a plan may be off, as a part of what is measured.
     private static let tolerance = 0.2
-
-    private func rates(
-        _ c: DeepSeekConfiguration, _ costs: ModelCosts, tokens: Int, _ machine: MachineLimits,
-        on context: ComputeContext
-    ) throws(FathomError) -> HostPlan.Rates {
-        let format: MatrixOperand.Format = costs.precision == .fp8 ? .float8E4M3 : .bfloat16
-        func product(_ rows: Int, _ outputs: Int, _ format: MatrixOperand.Format) throws(FathomError) -> GemmBenchmark {
-            try GemmBenchmark.measure(
-                m: rows, n: outputs, k: c.hiddenSize, formatA: format, formatB: format,
-                minimumSeconds: smoke ? 0 : 0.5, on: context)
-        }
-        let width = 2 * (c.routedExpertCount > 0 ? c.expertIntermediateSize : c.denseIntermediateSize)
-        let perExpert = c.routedExpertCount > 0 ? max(1, tokens * c.expertsPerToken / c.routedExpertCount) : tokens
-        return HostPlan.Rates(
-            product: try product(tokens, width, format).gigaflops,
-            expertProduct: try product(perExpert, width, format).gigaflops,
-            row: try product(1, width, format).gigabytesPerSecond,
-            headRow: try product(1, smoke ? min(c.vocabularySize, 4096) : c.vocabularySize, .bfloat16)
-                .gigabytesPerSecond,
-            attention: machine.multiplyAddGigaflops * HostPlan.attentionPart)
-    }
 }
 
 /// Inputs, and predictions beside measurements.

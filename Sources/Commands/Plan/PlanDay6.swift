@@ -5,7 +5,7 @@ import Planner
 import Platform
 
 /// The published day, line by line beside what is computed.
-struct PlanDay6: ParsableCommand {
+struct PlanDay6: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "deepseek-day6",
         abstract: "Recompute DeepSeek's published day of serving: nodes, rates, cost, income.",
@@ -36,6 +36,8 @@ struct PlanDay6: ParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
+    @OptionGroup var tracing: TraceOptions
+
     func validate() throws {
         guard 0...2 ~= headroom else {
             throw ValidationError("--headroom is \(headroom) of the need; 0 to 2 is legal")
@@ -55,9 +57,18 @@ struct PlanDay6: ParsableCommand {
             design.rules.headroom = headroom
             let progress = ProgressBar(title: "Simulating")
             defer { progress.finish() }
+            let clock = ContinuousClock()
+            let start = clock.now
             let simulation = try DaySimulation(design: design, seed: seed) {
                 progress.update(done: Int($0), total: 86_400)
             }
+            let seconds = start.duration(to: clock.now).seconds
+            progress.finish()
+            let requests = simulation.day.answers
+            StandardError.note(
+                "simulated a day of \(PublishedDay.peakNodes) nodes on one core: \(Quantity.grouped(requests)) requests "
+                    + "in \(Quantity.decimal(seconds, places: 1)) s, "
+                    + "\(Quantity.decimal(Double(requests) / seconds / 1e6, places: 2)) M requests/s")
             groups += [simulation.inputs, simulation.results, simulation.details]
             if let page { try AtomicFileWriter.write(PlanPage(simulation, groups: groups).html, path: page) }
         }

@@ -6,13 +6,14 @@ import Planner
 import Platform
 
 /// What binds a deployment.
-struct PlanExplain: ParsableCommand {
+struct PlanExplain: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
         abstract: "Show what a layer of prefill and of decode is made of, and what binds it.",
         discussion: """
             Every stage with its predicted time and what limits it, the memory of a GPU, and how much faster a layer \
-            would be with 10 % more of each part of the hardware. The defaults are DeepSeek's published deployment.
+            would be with 10 % more of each part of the hardware. The defaults are DeepSeek's published deployment; \
+            this-cpu is this machine, measured first, and one device.
 
             EXAMPLES
               fathom plan explain
@@ -21,14 +22,14 @@ struct PlanExplain: ParsableCommand {
 
     @OptionGroup(title: "Target") var target: PlanTargetOptions
 
-    @Option(help: ArgumentHelp("GPUs of a prefill unit.", valueName: "n"))
-    var prefillGpus = 32
+    @Option(help: ArgumentHelp("GPUs of a prefill unit; 32 where left out.", valueName: "n"))
+    var prefillGpus: Int?
 
-    @Option(help: ArgumentHelp("GPUs of a decode unit.", valueName: "n"))
-    var decodeGpus = 144
+    @Option(help: ArgumentHelp("GPUs of a decode unit; 144 where left out.", valueName: "n"))
+    var decodeGpus: Int?
 
-    @Option(help: ArgumentHelp("Redundant experts of each unit.", valueName: "n"))
-    var redundantExperts = 32
+    @Option(help: ArgumentHelp("Redundant experts of each unit; 32 where left out.", valueName: "n"))
+    var redundantExperts: Int?
 
     @Option(help: ArgumentHelp("Computed tokens of a GPU in a prefill pass.", valueName: "tokens"))
     var passTokens = 16_384
@@ -47,17 +48,20 @@ struct PlanExplain: ParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
+    @OptionGroup var tracing: TraceOptions
+
     func run() throws {
         let model = try target.costs()
-        let hardware = try target.machine()
         let longest = model.configuration.contextLength
-        try LegalRange.check("--prefill-gpus", prefillGpus, 1...4096, unit: "GPUs")
-        try LegalRange.check("--decode-gpus", decodeGpus, 1...4096, unit: "GPUs")
-        try LegalRange.check("--redundant-experts", redundantExperts, 0...4096, unit: "experts")
+        try LegalRange.check("--redundant-experts", redundantExperts ?? 0, 0...4096, unit: "experts")
         try LegalRange.check("--pass-tokens", passTokens, 2...1_048_576, unit: "tokens")
         try LegalRange.check("--prompt-tokens", promptTokens, 1...longest, unit: "tokens")
         try LegalRange.check("--requests", requests, 1...4096, unit: "requests")
         try LegalRange.check("--context", context, 1...longest, unit: "tokens")
+        let (hardware, rates) = try target.machine(for: model)
+        let prefillGpus = try target.devices("--prefill-gpus", prefillGpus, default: 32, on: hardware)
+        let decodeGpus = try target.devices("--decode-gpus", decodeGpus, default: 144, on: hardware)
+        let redundantExperts = redundantExperts ?? (hardware.isThisCPU ? 0 : 32)
         let hasDrafts = !noDrafts && model.configuration.predictionLayerCount > 0
         var decodeShape = DecodeUnitShape()
         decodeShape.ranks = decodeGpus
@@ -70,7 +74,7 @@ struct PlanExplain: ParsableCommand {
         prefillShape.tokensPerPass = passTokens
         if prefillGpus == 1 { prefillShape.communicationMultiprocessors = 0 }
         let design = FleetDesign(
-            model: model, hardware: hardware, rates: target.rates, prefill: prefillShape, decode: decodeShape,
+            model: model, hardware: hardware, rates: rates, prefill: prefillShape, decode: decodeShape,
             scaling: PublishedDay.scaling)
         let decodeMemory = try design.decodeMemory(neededTokens: Double(requests * context))
         let prefillMemory = try design.prefillMemory()
@@ -81,8 +85,8 @@ struct PlanExplain: ParsableCommand {
         let decodeWork = DecodeTimes.Work(
             ranks: decodeGpus, redundantExperts: decodeShape.redundantExperts, requests: Double(requests) / 2,
             context: Double(context), tokensPerStep: decodeShape.tokensPerStep, cacheFormat: decodeShape.cacheFormat)
-        let prefill = PrefillTimes(prefillWork, of: model, on: hardware, rates: target.rates)
-        let decode = DecodeTimes(decodeWork, of: model, on: hardware, rates: target.rates)
+        let prefill = PrefillTimes(prefillWork, of: model, on: hardware, rates: rates)
+        let decode = DecodeTimes(decodeWork, of: model, on: hardware, rates: rates)
         let step = decode.stepSeconds(of: model)
         try Output.render(
             ExplainReport(
@@ -92,8 +96,8 @@ struct PlanExplain: ParsableCommand {
                 answerTokensPerSecond: decodeShape.yield / step, prefillMemory: prefillMemory,
                 decodeMemory: decodeMemory,
                 sensitivity: Sensitivity.all(
-                    prefill: prefillWork, decode: decodeWork, of: model, on: hardware, rates: target.rates),
-                defaults: target.rates.defaults),
+                    prefill: prefillWork, decode: decodeWork, of: model, on: hardware, rates: rates),
+                rates: "\(rates.source); \(rates.defaults)"),
             asJSON: output.json)
     }
 }
@@ -110,7 +114,7 @@ private struct ExplainReport: Report {
     var prefillMemory: MemoryBudget
     var decodeMemory: MemoryBudget
     var sensitivity: [Sensitivity]
-    var defaults: String
+    var rates: String
 
     var text: String {
         var gains = Table([.left, .right, .right])
@@ -131,7 +135,7 @@ private struct ExplainReport: Report {
             a layer becomes faster by
             \(gains.text)
 
-            predicted for balanced experts; \(defaults)
+            predicted for balanced experts from \(rates)
             """
     }
 

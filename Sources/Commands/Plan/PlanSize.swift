@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 
 import ArgumentParser
+import DeepSeekModel
 import Planner
 import Platform
 
 /// The cheapest fleets for a goal.
-struct PlanSize: ParsableCommand {
+struct PlanSize: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "size",
         abstract: "Propose the cheapest fleets for a load, with their margins.",
@@ -13,6 +14,9 @@ struct PlanSize: ParsableCommand {
             Memory is checked first: what does not fit is not proposed, and where nothing is possible the reason is \
             given. Times are predicted from shapes, hardware peaks and published kernel tables; a plan is no \
             measurement.
+
+            this-cpu is this machine: its limits and products of the model's shapes are measured first; each unit is a \
+            processor of its own, without rent.
 
             EXAMPLES
               fathom plan size --model deepseek-v3 --hardware h800 --tokens-per-second 100000 --ttft 2 --tpot 0.05
@@ -50,18 +54,23 @@ struct PlanSize: ParsableCommand {
 
     @OptionGroup var output: OutputOptions
 
+    @OptionGroup var tracing: TraceOptions
+
     func run() throws {
         try LegalRange.check("--plans", plans, 1...100, unit: "plans")
         let goal = ServiceGoal(
             tokensPerSecond: tokensPerSecond, promptTokens: promptTokens, answerTokens: outputTokens, hitRate: hitRate,
             firstTokenSeconds: ttft, secondsPerToken: tpot, headroom: headroom)
-        let sizing = try FleetSizing(
-            model: target.costs(), hardware: target.machine(), rates: target.rates, goal: goal, drafts: !noDrafts)
+        let model = try target.costs()
+        // Before anything is measured.
+        try goal.validate(contextLength: model.configuration.contextLength)
+        let (hardware, rates) = try target.machine(for: model)
+        let sizing = try FleetSizing(model: model, hardware: hardware, rates: rates, goal: goal, drafts: !noDrafts)
         let found = try sizing.plans(plans)
         try Output.render(
             SizeReport(
                 model: target.model, hardware: sizing.hardware, goal: goal, drafts: sizing.drafts, plans: found,
-                defaults: sizing.rates.defaults),
+                rates: "\(rates.source); \(rates.defaults)"),
             asJSON: output.json)
     }
 }
@@ -73,7 +82,7 @@ private struct SizeReport: Report {
     var goal: ServiceGoal
     var drafts: Bool
     var plans: [SizedPlan]
-    var defaults: String
+    var rates: String
 
     var text: String {
         var table = Table(Array(repeating: .right, count: 12))
@@ -101,7 +110,7 @@ private struct SizeReport: Report {
 
             \(table.text)
 
-            predicted from published kernel tables; \(defaults)
+            predicted from \(rates)
             """
     }
 

@@ -6,7 +6,7 @@ import Planner
 import Platform
 
 /// A request trace: what a prefix cache would have of it, and how a fleet would serve it.
-struct PlanTrace: ParsableCommand {
+struct PlanTrace: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "trace",
         abstract: "Replay a request trace: hit rates by size of the prefix cache, and a fleet that serves it.",
@@ -34,26 +34,26 @@ struct PlanTrace: ParsableCommand {
     @Option(help: ArgumentHelp("Prefill units of the fleet.", valueName: "n"))
     var prefillUnits = 1
 
-    @Option(help: ArgumentHelp("GPUs of a prefill unit.", valueName: "n"))
-    var prefillGpus = 32
+    @Option(help: ArgumentHelp("GPUs of a prefill unit; 32 where left out.", valueName: "n"))
+    var prefillGpus: Int?
 
     @Option(help: ArgumentHelp("Decode units of the fleet.", valueName: "n"))
     var decodeUnits = 1
 
-    @Option(help: ArgumentHelp("GPUs of a decode unit.", valueName: "n"))
-    var decodeGpus = 32
+    @Option(help: ArgumentHelp("GPUs of a decode unit; 32 where left out.", valueName: "n"))
+    var decodeGpus: Int?
 
     @Option(help: ArgumentHelp("Chooses the loads of experts.", valueName: "n"))
     var seed: UInt64 = 1
 
     @OptionGroup var output: OutputOptions
 
+    @OptionGroup var tracing: TraceOptions
+
     func run() throws {
         try LegalRange.check("--block-tokens", blockTokens, 1...65_536, unit: "tokens")
         try LegalRange.check("--prefill-units", prefillUnits, 1...1024, unit: "units")
         try LegalRange.check("--decode-units", decodeUnits, 1...1024, unit: "units")
-        try LegalRange.check("--prefill-gpus", prefillGpus, 1...4095, unit: "GPUs")
-        try LegalRange.check("--decode-gpus", decodeGpus, 1...4095, unit: "GPUs")
         let sizes = try blockCounts()
         let model = try target.costs()
         let trace = try RequestTrace(jsonLines: bytes(), source: input, blockTokens: blockTokens)
@@ -65,15 +65,16 @@ struct PlanTrace: ParsableCommand {
         caches.append(CacheLine(blocks: nil, bytes: nil, hitRate: endless.hitRate))
         // The fleet has the largest of the caches.
         let requests = sizes.max().map { trace.traced(cacheBlocks: $0).requests } ?? endless.requests
+        let design = try design(model)
         var simulation = try FleetSimulation(
-            design: design(model), work: .trace(requests, seconds: trace.seconds + Self.drainSeconds), seed: seed)
+            design: design, work: .trace(requests, seconds: trace.seconds + Self.drainSeconds), seed: seed)
         let day = try simulation.run()
         try Output.render(
             TraceReport(
                 requests: trace.requests.count, seconds: trace.seconds, inputTokens: trace.inputTokens,
                 outputTokens: trace.outputTokens, caches: caches, answers: day.answers, refused: day.refused,
                 firstTokenSeconds: day.firstTokenSeconds, answerTokensPerSecond: day.answerSpeed,
-                gpus: prefillUnits * prefillGpus + decodeUnits * decodeGpus, dollars: day.cost),
+                gpus: prefillUnits * design.prefill.ranks + decodeUnits * design.decode.ranks, dollars: day.cost),
             asJSON: output.json)
     }
 
@@ -81,17 +82,21 @@ struct PlanTrace: ParsableCommand {
     private static let drainSeconds = 600.0
 
     private func design(_ model: ModelCosts) throws(FathomError) -> FleetDesign {
-        let hardware = try target.machine()
+        let (hardware, rates) = try target.machine(for: model)
+        let prefillGpus = try target.devices("--prefill-gpus", prefillGpus, default: 32, on: hardware)
+        let decodeGpus = try target.devices("--decode-gpus", decodeGpus, default: 32, on: hardware)
         var prefill = PrefillUnitShape()
         var decode = DecodeUnitShape()
         (prefill.ranks, decode.ranks) = (prefillGpus, decodeGpus)
         if prefillGpus == 1 { prefill.communicationMultiprocessors = 0 }
-        if model.configuration.routedExpertCount == 0 { (prefill.redundantExperts, decode.redundantExperts) = (0, 0) }
+        if model.configuration.routedExpertCount == 0 || hardware.isThisCPU {
+            (prefill.redundantExperts, decode.redundantExperts) = (0, 0)
+        }
         if model.configuration.predictionLayerCount == 0 { decode.tokensPerStep = 1 }
         if model.configuration.indexer != nil { decode.cacheFormat = .float8 }
         let nodes = hardware.gpusPerNode
         return FleetDesign(
-            model: model, hardware: hardware, rates: target.rates, prefill: prefill, decode: decode,
+            model: model, hardware: hardware, rates: rates, prefill: prefill, decode: decode,
             scaling: ScalingSteps(
                 prefillUnitNodes: (prefillGpus + nodes - 1) / nodes, decodeUnitNodes: (decodeGpus + nodes - 1) / nodes,
                 leastPrefillUnits: prefillUnits, leastDecodeUnits: decodeUnits, stepPrefillUnits: 0,

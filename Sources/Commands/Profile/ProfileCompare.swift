@@ -5,7 +5,7 @@ import Platform
 import ProfileData
 
 /// Two runs beside each other.
-struct ProfileCompare: ParsableCommand {
+struct ProfileCompare: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare",
         abstract: "Set two traces beside each other, class by class.",
@@ -22,6 +22,8 @@ struct ProfileCompare: ParsableCommand {
     var after: String
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         let comparison = Comparison(

@@ -5,7 +5,7 @@ import Platform
 import ProfileData
 
 /// Where the time of a run went.
-struct ProfileReportCommand: ParsableCommand {
+struct ProfileReportCommand: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "report",
         abstract: "Show span, streams, kernels by class, and what communication costs.",
@@ -29,6 +29,8 @@ struct ProfileReportCommand: ParsableCommand {
     var gaps = 8
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         if kernels < 0 || gaps < 0 { throw ValidationError("--kernels and --gaps are 0 or more") }

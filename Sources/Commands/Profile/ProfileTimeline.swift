@@ -5,7 +5,7 @@ import Platform
 import ProfileData
 
 /// A picture of a run.
-struct ProfileTimeline: ParsableCommand {
+struct ProfileTimeline: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "timeline",
         abstract: "Draw a trace: an HTML page to zoom in, or an SVG.",
@@ -29,6 +29,8 @@ struct ProfileTimeline: ParsableCommand {
 
     @Option(help: ArgumentHelp("What stands above the picture.", valueName: "text"))
     var title: String?
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         if !output.hasSuffix(".html"), !output.hasSuffix(".svg") {

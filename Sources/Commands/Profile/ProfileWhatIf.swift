@@ -5,7 +5,7 @@ import Platform
 import ProfileData
 
 /// How long a run would take were something else.
-struct ProfileWhatIf: ParsableCommand {
+struct ProfileWhatIf: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "what-if",
         abstract: "Run a trace again with faster kernels, another split of multiprocessors, or no notify kernels.",
@@ -38,6 +38,8 @@ struct ProfileWhatIf: ParsableCommand {
     var noNotify = false
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws { _ = try question() }
 
@@ -132,8 +134,9 @@ private struct WhatIfText: Report {
 
             \(chain.text)
 
-            \(calledWaits) waits between streams from calls, \(inferredWaits) from times, \
-            \(time(unexplained)) µs of delays unexplained\(split)
+            waits between streams: \(calledWaits) from calls in the trace; \(inferredWaits) inferred from times, since a \
+            trace does not say which event a stream waits for; \(time(unexplained)) µs that nothing explains stay \
+            delays\(split)
             """
     }
 }

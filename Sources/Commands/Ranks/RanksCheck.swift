@@ -14,7 +14,7 @@ import Darwin
 #endif
 
 /// Whether the ranks of a group find each other, and what they put arrives.
-struct RanksCheck: ParsableCommand {
+struct RanksCheck: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Check barriers, collectives and one-sided writes of a group of ranks.",
@@ -54,6 +54,8 @@ struct RanksCheck: ParsableCommand {
     var drill: RankDrill?
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func run() throws {
         guard rounds > 0, bytes > 0, timeoutMs > 0, hangMs > 0 else {

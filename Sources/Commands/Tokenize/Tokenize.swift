@@ -6,7 +6,7 @@ import Platform
 import Tokenizers
 
 /// Text to token ids and back, line by line.
-struct Tokenize: ParsableCommand {
+struct Tokenize: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         abstract: "Turn text into token ids, or ids into text.",
         discussion: """
@@ -29,6 +29,8 @@ struct Tokenize: ParsableCommand {
 
     @Flag(help: "Treat the text of added tokens, such as <｜User｜>, as ordinary text.")
     var ordinary = false
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         if tokenizer != nil, model.model != nil {

@@ -5,6 +5,7 @@
 
 public import Platform
 internal import Ranks
+internal import Telemetry
 internal import Tensors
 
 extension LowLatencyExchange {
@@ -27,7 +28,9 @@ extension LowLatencyExchange {
     ///   - tokens: what the last dispatch but at most one brought, in the order of dispatches.
     /// - Throws: `usage` for tokens whose turn it is not.
     public func combine(_ made: ExpertRows, of tokens: LowLatencyTokens) throws(FathomError) -> SentCombine {
-        try guarded { () throws(FathomError) in
+        let span = Spans.begin()
+        defer { Spans.end(span, .combineSend, tokens.operation) }
+        return try guarded { () throws(FathomError) in
             let operation = tokens.operation
             guard machine.canCombine(operation) else {
                 throw FathomError(
@@ -51,7 +54,9 @@ extension LowLatencyExchange {
     func receiveCombine(
         _ operation: Int, into output: AlignedBuffer<UInt8>?
     ) throws(FathomError) -> CombinedTokens {
-        try guarded { () throws(FathomError) in
+        let span = Spans.begin()
+        defer { Spans.end(span, .combineReceive, operation) }
+        return try guarded { () throws(FathomError) in
             let run = try run(operation)
             guard machine.isReturning(operation) else {
                 throw FathomError(.usage, "rank \(rank): combine \(operation) has been received already")

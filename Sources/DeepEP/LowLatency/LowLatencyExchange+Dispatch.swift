@@ -8,6 +8,7 @@ internal import Kernels
 internal import LowPrecision
 public import Platform
 internal import Ranks
+internal import Telemetry
 
 extension LowLatencyExchange {
     /// Sends each token to the ranks of its experts.
@@ -18,7 +19,9 @@ extension LowLatencyExchange {
     ///   - selection: the experts of each token, each at most once, and the weights of their sum.
     /// - Throws: `badData` or `usage` for tokens that do not fit, which ends the exchange for all.
     public func dispatch(_ rows: TokenRows, _ selection: TopKSelection) throws(FathomError) -> SentDispatch {
-        try guarded { () throws(FathomError) in
+        let span = Spans.begin()
+        defer { Spans.end(span, .dispatchSend, rows.count) }
+        return try guarded { () throws(FathomError) in
             look()
             guard machine.canDispatch else {
                 throw FathomError(
@@ -66,7 +69,9 @@ extension LowLatencyExchange {
     }
 
     func receiveDispatch(_ operation: Int) throws(FathomError) -> LowLatencyTokens {
-        try guarded { () throws(FathomError) in
+        let span = Spans.begin()
+        defer { Spans.end(span, .dispatchReceive, operation) }
+        return try guarded { () throws(FathomError) in
             var run = try run(operation)
             guard machine.isReceiving(operation) else {
                 throw FathomError(.usage, "rank \(rank): dispatch \(operation) has been received already")

@@ -3,6 +3,7 @@
 public import Platform
 internal import Ranks
 internal import Synchronization
+internal import Telemetry
 
 /// Failures, and going on after them.
 extension ExpertExchange {
@@ -61,6 +62,8 @@ extension ExpertExchange {
         members: [Int], placement: ExpertPlacement, capacity: ExchangeCapacity, generation: Int
     ) throws(FathomError) {
         precondition(generation > self.generation, "generations count upwards")
+        let span = Spans.begin()
+        defer { Spans.end(span, .renewal, members.count, generation) }
         try awaitBegun()
         guard let rank = members.firstIndex(of: group.rank), placement.rankCount == members.count,
             members == members.sorted(), Set(members).count == members.count, members.allSatisfy(isInGroup)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import Kernels
+internal import Telemetry
 
 /// How an attention call is cut into items of about equal cost, the longest first.
 ///
@@ -30,6 +31,8 @@ package struct AttentionSchedule: Sendable, Equatable {
     ///   - headCount: query heads, a multiple of `keyHeadCount`.
     ///   - threadCount: threads to keep busy.
     package init(extents: [AttentionExtent], headCount: Int, keyHeadCount: Int, threadCount: Int) {
+        let span = Spans.begin()
+        defer { Spans.end(span, .schedule, extents.count, threadCount) }
         var rowLimit = Self.maximumRows
         var tiles = Self.tiles(extents, headCount, keyHeadCount, rowLimit)
         let wanted = threadCount == 1 ? 1 : 2 * threadCount

@@ -9,9 +9,9 @@ struct DecodeUnit: Sendable {
     private(set) var requests = 0
     /// Eighths of a token in all caches.
     private(set) var eighths = 0
-    /// The most requests and the most tokens of a GPU.
-    private(set) var fullestRequests = 0
-    private(set) var fullestTokens = 0.0
+    /// The most eighths of a token of a GPU, and the most that a step adds to one.
+    private var fullestEighths: Int32 = 0
+    private var fullestGrowth: Int32 = 0
 
     let ranks: Int
     /// Eighths of a token in each GPU's cache, what a step adds to it, and both objectives together: eighths of a
@@ -19,8 +19,10 @@ struct DecodeUnit: Sendable {
     private var tokens: RankLanes
     private var growths: RankLanes
     private var scores: RankLanes
-    /// The first turn that ends at each coming step; a ring.
-    private var ending: [Int32]
+    /// The least score in each vector of scores.
+    private var leasts: [Int32]
+    /// Who ends at which step.
+    private var ending: TurnWheel<AnsweredTurn>
     /// Eighths of a token that a step adds to a request.
     private let growth: Int32
     /// Eighths of a token that stand for one request.
@@ -38,62 +40,76 @@ struct DecodeUnit: Sendable {
         tokens = RankLanes(count: ranks, repeating: 0, padding: 0)
         growths = RankLanes(count: ranks, repeating: 0, padding: 0)
         scores = RankLanes(count: ranks, repeating: 0, padding: Self.never)
-        ending = Array(repeating: -1, count: Self.horizon)
+        leasts = Array(repeating: 0, count: scores.lanes.count)
+        ending = TurnWheel(horizon: Self.horizon)
         growth = Int32((yield * 8).rounded())
         requestWeight = Int32(min(max(meanContext, 1), 100_000) * 8)
     }
 
+    /// The most requests and the most tokens of a GPU.
+    var fullestRequests: Int { Int(fullestGrowth / growth) }
+    var fullestTokens: Double { Double(fullestEighths) / 8 }
     /// Tokens in the cache of a GPU on average.
     var meanTokens: Double { Double(eighths) / 8 / Double(ranks) }
 
     /// The second balancer: the GPU with the least cache and the fewest requests together; false if that one has no
     /// room.
-    mutating func place(_ turn: Int32, in pool: inout TurnPool, limit: Int, cacheTokens: Double) -> Bool {
-        let rank = scores.least
-        let context = pool[Int(turn)].prompt
-        let count = Int(growths[rank] / growth)
-        let held = tokens[rank] + context * 8
-        guard count < limit, Double(held) / 8 <= cacheTokens else { return false }
-        change(rank, tokens: context * 8, requests: 1)
-        let steps = max(1, (Int(pool[Int(turn)].output) * 8 + Int(growth) - 1) / Int(growth))
-        pool[Int(turn)].rank = Int16(rank)
-        pool[Int(turn)].startStep = Int32(truncatingIfNeeded: step)
-        let slot = (step + min(steps, Self.horizon - 1)) & (Self.horizon - 1)
-        pool.next[Int(turn)] = ending[slot]
-        ending[slot] = turn
-        fullestRequests = max(fullestRequests, count + 1)
-        fullestTokens = max(fullestTokens, Double(held) / 8)
+    mutating func place(_ turn: Turn, limit: Int, cacheTokens: Double) -> Bool {
+        // A vector's number stands beside its least score, so that the choice is no branch.
+        var low = Int.max
+        for index in leasts.indices { low = min(low, Int(leasts[index]) << 16 | index) }
+        let group = low & 0xFFFF
+        let rank = group << 4 | Int(scores.lanes[group].first(atMost: leasts[group]))
+        let context = turn.prompt * 8
+        let (held, grown) = (tokens[rank] + context, growths[rank] + growth)
+        guard Int(grown) <= limit * Int(growth), Double(held) / 8 <= cacheTokens else { return false }
+        tokens[rank] = held
+        growths[rank] = grown
+        scores[rank] += context + requestWeight
+        leasts[group] = scores.lanes[group].least
+        requests += 1
+        eighths += Int(context)
+        // No answer takes so many steps that the sum overflows: they are cut to the horizon below.
+        let needed = (Int(turn.output) * 8 + Int(growth) - 1) / Int(growth)
+        let steps = min(max(1, needed), Self.horizon - 1)
+        ending.insert(
+            AnsweredTurn(prompt: turn.prompt, output: turn.output, rank: UInt16(rank), steps: UInt16(steps)),
+            at: step + steps)
+        fullestGrowth = max(fullestGrowth, grown)
+        fullestEighths = max(fullestEighths, held)
         return true
-    }
-
-    private mutating func change(_ rank: Int, tokens change: Int32, requests count: Int32) {
-        tokens[rank] += change
-        growths[rank] += count * growth
-        scores[rank] += change + count * requestWeight
-        requests += Int(count)
-        eighths += Int(change)
     }
 
     /// Makes a step: every request grows, and those that end leave.
     ///
-    /// - Returns: the first turn that ended; others follow by their links.
-    mutating func advance(in pool: TurnPool) -> Int32 {
+    /// - Parameter ended: gets the turns that end.
+    mutating func advance(into ended: inout [AnsweredTurn]) {
         step += 1
-        tokens.add(growths)
-        scores.add(growths)
         eighths += requests * Int(growth)
-        let slot = step & (Self.horizon - 1)
-        let first = ending[slot]
-        ending[slot] = -1
-        var turn = first
-        while turn >= 0 {
-            let it = pool[Int(turn)]
-            let own = it.prompt * 8 + (Int32(truncatingIfNeeded: step) - it.startStep) * growth
-            change(Int(it.rank), tokens: -own, requests: -1)
-            turn = pool.next[Int(turn)]
+        let first = ended.count
+        ending.take(at: step, into: &ended)
+        for index in first..<ended.count {
+            let turn = ended[index]
+            let own = turn.prompt * 8 + Int32(turn.steps) * growth
+            let rank = Int(turn.rank)
+            // What it grows by in this step is not added below any more.
+            tokens[rank] -= own - growth
+            growths[rank] -= growth
+            scores[rank] -= own - growth + requestWeight
+            requests -= 1
+            eighths -= Int(own)
         }
-        fullestRequests = Int(growths.largest / growth)
-        fullestTokens = Double(tokens.largest) / 8
-        return first
+        var (high, most) = (SIMD16<Int32>(repeating: 0), SIMD16<Int32>(repeating: 0))
+        for index in leasts.indices {
+            let more = growths.lanes[index]
+            let held = tokens.lanes[index] &+ more
+            let score = scores.lanes[index] &+ more
+            tokens.lanes[index] = held
+            scores.lanes[index] = score
+            leasts[index] = score.least
+            high = high.greater(held)
+            most = most.greater(more)
+        }
+        (fullestEighths, fullestGrowth) = (high.largest, most.largest)
     }
 }

@@ -68,13 +68,14 @@ struct FleetRecord: Sendable {
         if time >= 0 { quarters[quarter(time)].askedOutput += Double(turn.output) }
     }
 
-    mutating func computed(_ turn: Turn, at time: Double) {
+    mutating func computed(_ queued: QueuedTurn, at time: Double) {
         guard time >= 0 else { return }
+        let turn = queued.turn
         totals.input += Double(turn.prompt)
         totals.hits += Double(turn.cached)
         let index = quarter(time)
         quarters[index].tokens += TokenTotals(input: Double(turn.prompt), hits: Double(turn.cached), output: 0)
-        let wait = time - (Double(turn.arrival) / 1000 - FleetSimulation.warmUp)
+        let wait = time - (Double(queued.arrival) / 1000 - FleetSimulation.warmUp)
         quarters[index].firstTokenSeconds += wait
         quarters[index].firstTokens += 1
         firstToken[Self.timeClass(wait)] += 1

@@ -51,27 +51,18 @@ extension FleetSimulation {
     private mutating func arrive(_ population: RequestPopulation, _ promptTokens: Double, _ curve: DemandCurve) {
         while returnedUntil < Int(now.rounded(.down)) {
             returnedUntil += 1
-            let slot = returnedUntil & (Self.pauseHorizon - 1)
-            var turn = returning[slot]
-            returning[slot] = -1
-            while turn >= 0 {
-                let following = pool.next[Int(turn)]
-                admit(turn)
-                turn = following
-            }
+            returned.removeAll(keepingCapacity: true)
+            returning.take(at: returnedUntil, into: &returned)
+            for turn in returned { admit(turn) }
         }
         guard let draws else { return }
         let turnsPerSecond =
             promptTokens / curve.seconds / population.promptTokens * curve.relative(at: max(0, now))
         let expected = turnsPerSecond * (1 - population.continuation) * Self.arrivalInterval
         for _ in 0..<arrivals(expected, draws.normal) {
-            guard let turn = newTurn() else {
-                record.refused += 1
-                continue
-            }
-            pool[Int(turn)] = Turn(
-                prompt: Int32(draws.new.draw(random.next())), output: Int32(draws.output.draw(random.next())))
-            admit(turn)
+            guard hasRoom() else { continue }
+            admit(
+                Turn(prompt: Int32(draws.new.draw(random.next())), output: Int32(draws.output.draw(random.next()))))
         }
     }
 
@@ -91,30 +82,36 @@ extension FleetSimulation {
     }
 
     private mutating func arrive(_ request: TracedRequest) {
-        guard let turn = newTurn() else {
+        guard hasRoom() else { return }
+        admit(
+            Turn(
+                prompt: Int32(request.inputTokens), cached: Int32(request.cachedTokens),
+                output: Int32(request.outputTokens)))
+    }
+
+    /// Counts one more turn in; false, and counted as refused, where the fleet holds as many as it may.
+    private mutating func hasRoom() -> Bool {
+        guard turns < Self.maximumTurns else {
             record.refused += 1
-            return
+            return false
         }
-        pool[Int(turn)] = Turn(
-            prompt: Int32(request.inputTokens), cached: Int32(request.cachedTokens),
-            output: Int32(request.outputTokens))
-        admit(turn)
+        turns += 1
+        return true
     }
 
     /// After an answer: the conversation goes on after a pause, or ends.
-    mutating func continueConversation(_ turn: Int32) {
-        guard let draws, random.next() < draws.continuation else { return release(turn) }
-        let visible = Int32(Double(pool[Int(turn)].output) * draws.population.visiblePart)
-        let context = pool[Int(turn)].prompt + visible
-        guard context < PopulationDraws.longestContext else { return release(turn) }
+    mutating func continueConversation(_ turn: AnsweredTurn) {
+        guard let draws, random.next() < draws.continuation else { return turns -= 1 }
+        let visible = Int32(Double(turn.output) * draws.population.visiblePart)
+        let context = turn.prompt + visible
+        guard context < PopulationDraws.longestContext else { return turns -= 1 }
         let pause = draws.pause.draw(random.next())
         let unit = Int32(draws.population.cacheUnit)
         let isKept = Double(pause) <= draws.population.retentionSeconds
-        pool[Int(turn)] = Turn(
-            prompt: context + Int32(draws.new.draw(random.next())), cached: isKept ? context / unit * unit : 0,
-            output: Int32(draws.output.draw(random.next())))
-        let slot = (max(returnedUntil, Int(now.rounded(.down))) + max(1, pause)) & (Self.pauseHorizon - 1)
-        pool.next[Int(turn)] = returning[slot]
-        returning[slot] = turn
+        returning.insert(
+            Turn(
+                prompt: context + Int32(draws.new.draw(random.next())), cached: isKept ? context / unit * unit : 0,
+                output: Int32(draws.output.draw(random.next()))),
+            at: max(returnedUntil, Int(now.rounded(.down))) + max(1, pause))
     }
 }

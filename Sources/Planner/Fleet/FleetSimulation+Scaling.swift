@@ -82,9 +82,9 @@ extension FleetSimulation {
 
     mutating func recordNodes() {
         for unit in prefill.indices {
-            outstanding[unit] = prefill[unit].state.isActive ? prefill[unit].outstandingTokens : .max
+            outstanding[unit] = prefill[unit].state.isActive ? prefill[unit].outstandingTokens : nil
         }
-        for unit in decode.indices { held[unit] = decode[unit].state.isActive ? decode[unit].eighths : .max }
+        for unit in decode.indices { held[unit] = decode[unit].state.isActive ? decode[unit].eighths : nil }
         record.nodes(prefillNodes + decodeNodes, at: now)
         record.phaseNodes(prefill: prefillNodes, decode: decodeNodes, at: now)
     }

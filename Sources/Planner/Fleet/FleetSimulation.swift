@@ -34,19 +34,21 @@ public struct FleetSimulation: Sendable {
     let design: FleetDesign
     let work: Work
     var now: Double
-    var pool = TurnPool()
-    var freeTurns: Int32 = -1
+    /// Turns that wait, run or pause.
+    var turns = 0
     var prefill: [PrefillUnit]
     var decode: [DecodeUnit]
-    /// What the balancers of units compare: tokens to compute, and eighths of a token in caches; the largest number for
-    /// a unit that takes nothing. Beside the units, so that a look at all of them touches little memory.
-    var outstanding: [Int]
-    var held: [Int]
-    private var done: [Int32] = []
+    /// What the balancers of units compare: tokens to compute, and eighths of a token in caches; none for a unit that
+    /// takes nothing. Beside the units, so that a look at all of them touches little memory.
+    var outstanding: LeastTree
+    var held: LeastTree
+    private var done: [QueuedTurn] = []
+    private var ended: [AnsweredTurn] = []
     /// Turns that are computed and find no room.
     var waiting = TurnQueue()
-    /// Pauses of conversations: the first turn that comes back in each second; a ring.
-    var returning: [Int32]
+    /// Pauses of conversations: who comes back in which second.
+    var returning = TurnWheel<Turn>(horizon: Self.pauseHorizon)
+    var returned: [Turn] = []
     var returnedUntil: Int
     /// When each source of events is next: arrivals, scaling, placement, then prefill and decode units.
     var next: [Double]
@@ -85,7 +87,6 @@ public struct FleetSimulation: Sendable {
             start = -Self.warmUp
         }
         now = start
-        returning = Array(repeating: -1, count: Self.pauseHorizon)
         returnedUntil = Int(start)
         let scaling = design.scaling
         let prefillUnits = scaling.prefillUnits(steps: steps)
@@ -94,12 +95,12 @@ public struct FleetSimulation: Sendable {
         decode = Array(
             repeating: DecodeUnit(ranks: design.decode.ranks, yield: design.decode.yield, meanContext: meanContext),
             count: decodeUnits)
-        outstanding = Array(repeating: 0, count: prefillUnits)
-        held = Array(repeating: 0, count: decodeUnits)
+        outstanding = LeastTree(count: prefillUnits)
+        held = LeastTree(count: decodeUnits)
         next = Array(repeating: .infinity, count: Self.fixedSources + prefillUnits + decodeUnits)
         record = FleetRecord(design: design, seconds: work.seconds)
-        for unit in prefill.indices { prefill[unit].state = .active }
-        for unit in decode.indices { decode[unit].state = .active }
+        for unit in prefill.indices { (prefill[unit].state, outstanding[unit]) = (.active, 0) }
+        for unit in decode.indices { (decode[unit].state, held[unit]) = (.active, 0) }
         next[0] = start
         next[1] = start + design.rules.scalingSeconds
         next[2] = start + design.rules.placementSeconds
@@ -131,40 +132,19 @@ public struct FleetSimulation: Sendable {
         return record.day(fleet: self)
     }
 
-    // MARK: Turns
-
-    /// A free place in the pool; nil where the fleet holds as many turns as it may.
-    mutating func newTurn() -> Int32? {
-        if freeTurns >= 0 {
-            let turn = freeTurns
-            freeTurns = pool.next[Int(turn)]
-            return turn
-        }
-        guard pool.count < Self.maximumTurns else { return nil }
-        pool.append()
-        return Int32(pool.count - 1)
-    }
-
-    mutating func release(_ turn: Int32) {
-        pool.next[Int(turn)] = freeTurns
-        freeTurns = turn
-    }
-
     // MARK: Prefill
 
     /// Gives a turn to the prefill unit with the least to do.
-    mutating func admit(_ turn: Int32) {
-        pool[Int(turn)].arrival = Int32((now + Self.warmUp) * 1000)
-        record.asked(pool[Int(turn)], at: now)
-        var chosen = -1
-        var least = Int.max
-        for unit in outstanding.indices where outstanding[unit] < least { (chosen, least) = (unit, outstanding[unit]) }
-        guard chosen >= 0 else {
+    mutating func admit(_ turn: Turn) {
+        record.asked(turn, at: now)
+        guard let chosen = outstanding.least, let before = outstanding[chosen] else {
             record.refused += 1
-            return release(turn)
+            turns -= 1
+            return
         }
-        outstanding[chosen] += Int(pool[Int(turn)].left)
-        prefill[chosen].queue.append(turn, in: &pool)
+        let queued = QueuedTurn(turn: turn, arrival: Int32((now + Self.warmUp) * 1000))
+        prefill[chosen].queue.append(queued)
+        outstanding[chosen] = before + Int(queued.left)
         // A unit that rests begins a pass at once.
         let source = Self.fixedSources + chosen
         if next[source] == .infinity { next[source] = now }
@@ -178,14 +158,14 @@ public struct FleetSimulation: Sendable {
         }
         if prefill[unit].isBusy {
             done.removeAll(keepingCapacity: true)
-            prefill[unit].finish(in: &pool, done: &done)
+            prefill[unit].finish(done: &done)
             if prefill[unit].state.isActive { outstanding[unit] = prefill[unit].outstandingTokens }
             for turn in done {
-                record.computed(pool[Int(turn)], at: now)
+                record.computed(turn, at: now)
                 beginAnswer(turn)
             }
         }
-        let seconds = prefill[unit].start(in: &pool, pace: prefillPace, imbalance: balance.imbalance[0])
+        let seconds = prefill[unit].start(pace: prefillPace, imbalance: balance.imbalance[0])
         if let seconds {
             record.pass(
                 seconds, tokens: prefill[unit].passTokens, fullest: prefill[unit].fullestTokens,
@@ -201,16 +181,12 @@ public struct FleetSimulation: Sendable {
     // MARK: Decode
 
     /// Gives a computed turn to the decode unit with the least in its caches, or lets it wait.
-    private mutating func beginAnswer(_ turn: Int32) {
-        if !waiting.isEmpty || !place(turn) { waiting.append(turn, in: &pool) }
+    private mutating func beginAnswer(_ turn: QueuedTurn) {
+        if !waiting.isEmpty || !place(turn.turn) { waiting.append(turn) }
     }
 
-    private mutating func place(_ turn: Int32) -> Bool {
-        var chosen = -1
-        var least = Int.max
-        for unit in held.indices where held[unit] < least { (chosen, least) = (unit, held[unit]) }
-        guard chosen >= 0,
-            decode[chosen].place(turn, in: &pool, limit: decodePace.limit, cacheTokens: cacheTokens)
+    private mutating func place(_ turn: Turn) -> Bool {
+        guard let chosen = held.least, decode[chosen].place(turn, limit: decodePace.limit, cacheTokens: cacheTokens)
         else { return false }
         held[chosen] = decode[chosen].eighths
         let source = Self.fixedSources + prefill.count + chosen
@@ -231,16 +207,15 @@ public struct FleetSimulation: Sendable {
             return admitWaiting()
         }
         let requests = decode[unit].requests
-        var turn = decode[unit].advance(in: pool)
-        if held[unit] != .max { held[unit] = decode[unit].eighths }
+        ended.removeAll(keepingCapacity: true)
+        decode[unit].advance(into: &ended)
+        if held[unit] != nil { held[unit] = decode[unit].eighths }
         record.step(
             requests: requests, eighths: decode[unit].eighths, mean: decode[unit].meanTokens,
             fullest: decode[unit].fullestTokens, at: now)
-        while turn >= 0 {
-            let following = pool.next[Int(turn)]
+        for turn in ended {
             record.finished(at: now)
             continueConversation(turn)
-            turn = following
         }
         if decode[unit].requests > 0 {
             let seconds = stepSeconds(unit)
@@ -257,8 +232,8 @@ public struct FleetSimulation: Sendable {
     }
 
     private mutating func admitWaiting() {
-        while let turn = waiting.popFirst(in: pool) {
-            guard place(turn) else { return waiting.prepend(turn, in: &pool) }
+        while let turn = waiting.popFirst() {
+            guard place(turn.turn) else { return waiting.prepend(turn) }
         }
     }
 

@@ -5,7 +5,7 @@ struct PrefillUnit: Sendable {
     var state = UnitState.off
     var queue = TurnQueue()
     /// Turns of the pass that runs.
-    private(set) var running: [Int32] = []
+    private(set) var running: [QueuedTurn] = []
     private(set) var isBusy = false
     /// Computed tokens of all GPUs in the pass that runs, and the most of one.
     private(set) var passTokens = 0
@@ -27,26 +27,29 @@ struct PrefillUnit: Sendable {
     private var takes: [Int32] = []
     private var seens: [Int32] = []
     private var load: RankLanes
-    private var tokens: [Int32]
-    private var pairs: [Double]
-    private var cached: [Double]
+    /// What each GPU has of the pass.
+    private var shares: [Share]
+
+    private struct Share: Sendable {
+        var tokens: Int32 = 0
+        var pairs = 0.0
+        var cached = 0.0
+    }
 
     init(ranks: Int) {
         load = RankLanes(count: ranks, repeating: 0, padding: .max)
-        tokens = Array(repeating: 0, count: ranks)
-        pairs = Array(repeating: 0, count: ranks)
-        cached = Array(repeating: 0, count: ranks)
+        shares = Array(repeating: Share(), count: ranks)
     }
 
     /// Prompt tokens to compute in the queue and in the pass that runs.
     var outstandingTokens: Int { queue.tokens + passTokens }
 
     /// Ends the pass: turns that are not computed whole go back to the head of the queue, the others into `done`.
-    mutating func finish(in pool: inout TurnPool, done: inout [Int32]) {
+    mutating func finish(done: inout [QueuedTurn]) {
         isBusy = false
         passTokens = 0
-        for turn in running.reversed() where pool[Int(turn)].left > 0 { queue.prepend(turn, in: &pool) }
-        for turn in running where pool[Int(turn)].left <= 0 { done.append(turn) }
+        for turn in running.reversed() where turn.left > 0 { queue.prepend(turn) }
+        for turn in running where turn.left <= 0 { done.append(turn) }
         running.removeAll(keepingCapacity: true)
     }
 
@@ -54,33 +57,34 @@ struct PrefillUnit: Sendable {
     ///
     /// The first balancer: the longest first, each to the GPU with the least, where a GPU's load is the time of its
     /// core attention and of its tokens. A prompt beyond a GPU's share is cut.
-    mutating func start(in pool: inout TurnPool, pace: PrefillPace, imbalance: Double) -> Double? {
-        let ranks = tokens.count
-        takeTurns(in: pool, pace: pace)
+    mutating func start(pace: PrefillPace, imbalance: Double) -> Double? {
+        let ranks = shares.count
+        takeTurns(pace: pace)
         guard !running.isEmpty else { return nil }
-        keys.sort(by: >)
+        keys.sort { $0 > $1 }
         load.clear(padding: .max)
-        for rank in 0..<ranks { (tokens[rank], pairs[rank], cached[rank]) = (0, 0, 0) }
+        for rank in 0..<ranks { shares[rank] = Share() }
         for key in keys {
             let item = Int(truncatingIfNeeded: key & 0xFFFF_FFFF)
             let take = takes[item]
             let rank = load.least
             load[rank] += Int32(truncatingIfNeeded: key >> 32)
             let seen = Double(seens[item])
-            tokens[rank] += take
-            pairs[rank] += Double(take) * (seen + Double(take) / 2)
-            cached[rank] += seen
-            pool[Int(running[item])].computed += take
+            shares[rank].tokens += take
+            shares[rank].pairs += Double(take) * (seen + Double(take) / 2)
+            shares[rank].cached += seen
+            running[item].computed += take
         }
         isBusy = true
-        var (slowest, sum) = (0.0, 0.0)
-        for rank in 0..<ranks {
+        var (slowest, sum, most) = (0.0, 0.0, Int32(0))
+        for share in shares {
             slowest = max(
-                slowest, pace.ownSeconds(tokens: Double(tokens[rank]), pairs: pairs[rank], cached: cached[rank]))
-            sum += pairs[rank]
+                slowest, pace.ownSeconds(tokens: Double(share.tokens), pairs: share.pairs, cached: share.cached))
+            sum += share.pairs
+            most = max(most, share.tokens)
         }
         meanKeys = sum / Double(max(passTokens, 1))
-        fullestTokens = Int(tokens.max() ?? 0)
+        fullestTokens = Int(most)
         return pace.seconds(
             own: slowest, fullest: Double(fullestTokens), mean: Double(passTokens) / Double(ranks), imbalance: imbalance
         )
@@ -88,21 +92,20 @@ struct PrefillUnit: Sendable {
 
     /// Takes from the queue what fits a pass. No GPU gets much more than its share of one prompt, in tokens and in
     /// pairs, so that one long prompt does not hold up all.
-    private mutating func takeTurns(in pool: TurnPool, pace: PrefillPace) {
+    private mutating func takeTurns(pace: PrefillPace) {
         keys.removeAll(keepingCapacity: true)
         takes.removeAll(keepingCapacity: true)
         seens.removeAll(keepingCapacity: true)
-        let ranks = Double(tokens.count)
+        let ranks = Double(shares.count)
         let room = Int(ranks * Double(pace.tokensPerPass) * Self.fill)
         let share = Double(queue.tokens) / ranks * Self.slack
         let most = min(Double(pace.tokensPerPass), max(Self.leastChunk, share))
         let mostPairs = most * max(meanKeys, Self.leastChunk)
         passTokens = 0
-        while passTokens < room, let turn = queue.popFirst(in: pool) {
-            let it = pool[Int(turn)]
-            let seen = it.cached + it.computed
+        while passTokens < room, let turn = queue.popFirst() {
+            let seen = turn.turn.cached + turn.computed
             let byPairs = max(Self.leastPart, mostPairs / Double(max(seen, 1)))
-            let take = min(it.left, Int32(min(most, byPairs)), Int32(room - passTokens))
+            let take = min(turn.left, Int32(min(most, byPairs)), Int32(room - passTokens))
             let seconds = pace.share(
                 tokens: Double(take), pairs: Double(take) * (Double(seen) + Double(take) / 2), cached: Double(seen))
             keys.append(UInt64(seconds * Self.ticks) << 32 | UInt64(running.count))

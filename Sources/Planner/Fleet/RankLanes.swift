@@ -3,7 +3,7 @@
 /// A number for each GPU of a unit, sixteen to a vector, so that the least of hundreds is found in some dozens of
 /// instructions.
 struct RankLanes: Sendable {
-    private(set) var lanes: [SIMD16<Int32>]
+    var lanes: [SIMD16<Int32>]
     let count: Int
 
     /// All are `value`; lanes beyond the last GPU hold `padding`.
@@ -23,32 +23,55 @@ struct RankLanes: Sendable {
     /// The first GPU with the least.
     var least: Int {
         var low = lanes[0]
-        for index in 1..<max(lanes.count, 1) { low = pointwiseMin(low, lanes[index]) }
-        let wanted = SIMD16(repeating: low.min())
-        for index in lanes.indices {
-            let mask = lanes[index] .== wanted
-            if any(mask) {
-                for lane in 0..<16 where mask[lane] { return index << 4 | lane }
-            }
+        for index in 1..<max(lanes.count, 1) { low = low.lesser(lanes[index]) }
+        let wanted = low.least
+        var found = Int32.max
+        for index in lanes.indices.reversed() {
+            let lane = lanes[index].first(atMost: wanted)
+            found = lane < 16 ? Int32(truncatingIfNeeded: index) << 4 | lane : found
         }
-        return 0
-    }
-
-    /// The largest of all.
-    var largest: Int32 {
-        var high = lanes[0]
-        for index in 1..<max(lanes.count, 1) { high = pointwiseMax(high, lanes[index]) }
-        return high.max()
-    }
-
-    /// Adds the numbers of others, GPU by GPU.
-    mutating func add(_ other: RankLanes) {
-        for index in lanes.indices { lanes[index] &+= other.lanes[index] }
+        return Int(found)
     }
 
     /// Sets the numbers of all GPUs to 0.
     mutating func clear(padding: Int32) {
         for index in lanes.indices { lanes[index] = SIMD16(repeating: 0) }
         for rank in count..<lanes.count * 16 { lanes[rank >> 4][rank & 15] = padding }
+    }
+}
+
+// Spelled by selections of what is less: the library's own minimum and equality go lane by lane.
+extension SIMD16<Int32> {
+    @inline(__always)
+    func lesser(_ other: Self) -> Self { replacing(with: other, where: other .< self) }
+
+    @inline(__always)
+    func greater(_ other: Self) -> Self { replacing(with: other, where: other .> self) }
+
+    /// The first lane that holds no more than a number; 16 where none does.
+    @inline(__always)
+    func first(atMost limit: Int32) -> Int32 {
+        let four = SIMD4<Int32>(0, 1, 2, 3)
+        let eight = SIMD8(lowHalf: four, highHalf: four &+ 4)
+        let indices = SIMD16(lowHalf: eight, highHalf: eight &+ 8)
+        return SIMD16(repeating: 16).replacing(with: indices, where: self .< SIMD16(repeating: limit &+ 1)).least
+    }
+
+    /// The least lane.
+    @inline(__always)
+    var least: Int32 {
+        let eight = lowHalf.replacing(with: highHalf, where: highHalf .< lowHalf)
+        let (a, b) = (eight.lowHalf, eight.highHalf)
+        let four = a.replacing(with: b, where: b .< a)
+        return Swift.min(Swift.min(four[0], four[1]), Swift.min(four[2], four[3]))
+    }
+
+    /// The largest lane.
+    @inline(__always)
+    var largest: Int32 {
+        let eight = lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf)
+        let (a, b) = (eight.lowHalf, eight.highHalf)
+        let four = a.replacing(with: b, where: b .> a)
+        return Swift.max(Swift.max(four[0], four[1]), Swift.max(four[2], four[3]))
     }
 }

@@ -1,79 +1,77 @@
 // SPDX-License-Identifier: MIT
 
-/// One request on its way through the fleet: a turn of a conversation, or a request of a trace. Half a cache line,
-/// since there are hundreds of thousands and each is touched at every station.
-struct Turn: Sendable {
+/// What is asked for: a turn of a conversation, or a request of a trace. A value that moves from station to station, so
+/// that each station's turns lie together in memory: a day has a hundred million of them.
+struct Turn: BitwiseCopyable, Sendable {
     /// Tokens of the prompt, the conversation before it included.
-    var prompt: Int32 = 0
+    var prompt: Int32
     /// Prompt tokens that the cache has.
     var cached: Int32 = 0
+    /// Tokens of the answer.
+    var output: Int32
+}
+
+/// A turn that is computed, or waits for it.
+struct QueuedTurn: BitwiseCopyable, Sendable {
+    var turn: Turn
     /// Prompt tokens that are computed already.
     var computed: Int32 = 0
-    /// Tokens of the answer.
-    var output: Int32 = 0
-    /// Step of its decode unit at which it began.
-    var startStep: Int32 = 0
     /// Milliseconds of its arrival, from an hour before the window on.
-    var arrival: Int32 = 0
-    var rank: Int16 = 0
+    var arrival: Int32
 
     /// Prompt tokens that are still to compute.
-    var left: Int32 { prompt - cached - computed }
+    var left: Int32 { turn.prompt - turn.cached - computed }
 }
 
-/// All turns, and the next one of each in whatever list it is in, −1 at the end. Links lie apart, so that following
-/// them does not wait for the turns.
-struct TurnPool: Sendable {
-    private var turns: [Turn] = []
-    var next: [Int32] = []
-
-    var count: Int { turns.count }
-
-    mutating func append() {
-        turns.append(Turn())
-        next.append(-1)
-    }
-
-    subscript(index: Int) -> Turn {
-        get { turns[index] }
-        set { turns[index] = newValue }
-    }
+/// A turn that is answered.
+struct AnsweredTurn: BitwiseCopyable, Sendable {
+    var prompt: Int32
+    var output: Int32
+    var rank: UInt16
+    /// Steps that its answer takes.
+    var steps: UInt16
 }
 
-/// A first-in first-out list through a pool's links.
+/// A first-in first-out ring of turns.
 struct TurnQueue: Sendable {
-    private(set) var head: Int32 = -1
-    private var tail: Int32 = -1
+    private var ring: [QueuedTurn] = []
+    private var head = 0
     private(set) var count = 0
     /// Prompt tokens that its turns have still to compute.
     private(set) var tokens = 0
 
-    var isEmpty: Bool { head < 0 }
+    var isEmpty: Bool { count == 0 }
 
-    mutating func append(_ turn: Int32, in pool: inout TurnPool) {
-        pool.next[Int(turn)] = -1
-        if tail >= 0 { pool.next[Int(tail)] = turn } else { head = turn }
-        tail = turn
+    mutating func append(_ turn: QueuedTurn) {
+        if count == ring.count { grow() }
+        ring[(head + count) & (ring.count - 1)] = turn
         count += 1
-        tokens += Int(pool[Int(turn)].left)
+        tokens += Int(turn.left)
     }
 
-    mutating func prepend(_ turn: Int32, in pool: inout TurnPool) {
-        pool.next[Int(turn)] = head
-        head = turn
-        if tail < 0 { tail = turn }
+    mutating func prepend(_ turn: QueuedTurn) {
+        if count == ring.count { grow() }
+        head = (head - 1) & (ring.count - 1)
+        ring[head] = turn
         count += 1
-        tokens += Int(pool[Int(turn)].left)
+        tokens += Int(turn.left)
     }
 
-    mutating func popFirst(in pool: TurnPool) -> Int32? {
-        guard head >= 0 else { return nil }
-        let turn = head
-        head = pool.next[Int(turn)]
-        if head < 0 { tail = -1 }
+    mutating func popFirst() -> QueuedTurn? {
+        guard count > 0 else { return nil }
+        let turn = ring[head]
+        head = (head + 1) & (ring.count - 1)
         count -= 1
-        tokens -= Int(pool[Int(turn)].left)
+        tokens -= Int(turn.left)
         return turn
+    }
+
+    /// The ring's size is a power of two.
+    private mutating func grow() {
+        let empty = QueuedTurn(turn: Turn(prompt: 0, output: 0), arrival: 0)
+        let old = Array(ring[head...] + ring[..<head])
+        ring = old + Array(repeating: empty, count: max(old.count, 64))
+        head = 0
     }
 }
 

@@ -116,12 +116,15 @@ extension Hardware {
     /// The accelerators of the table.
     public static let known: [Hardware] = [.h800, .h100, .h200, .b200]
 
-    /// An accelerator of the table.
+    /// Names that are legal, the processor that asks among them.
+    public static var names: [String] { known.map(\.name) + [thisCPUName] }
+
+    /// An accelerator of the table; ``thisCPU(_:threads:)`` is measured.
     ///
     /// - Throws: `usage` for another name.
     public static func named(_ name: String) throws(FathomError) -> Hardware {
         if let found = known.first(where: { $0.name == name.lowercased() }) { return found }
         throw FathomError(
-            .usage, "the hardware '\(name)' is not known; legal are \(known.map(\.name).joined(separator: ", "))")
+            .usage, "the hardware '\(name)' is not known; legal are \(names.joined(separator: ", "))")
     }
 }

@@ -18,6 +18,8 @@ public struct KernelRates: Sendable, Codable, Equatable {
     public var smallestKernel: Double
     /// Part of the roofline of batched bfloat16 products (absorbed projections, the head).
     public var batchedProduct: Double
+    /// Measured products instead of the published tables'.
+    public var measured: MeasuredProducts?
 
     public init(
         generation: Generation = .april2025, passBandwidth: Double = 0.75, smallestKernel: Double = 4e-6,
@@ -27,6 +29,12 @@ public struct KernelRates: Sendable, Codable, Equatable {
         self.passBandwidth = passBandwidth
         self.smallestKernel = smallestKernel
         self.batchedProduct = batchedProduct
+    }
+
+    /// Where the parts of products come from, for people.
+    public var source: String {
+        measured.map { "products measured on this machine, \(percent($0.row)) to \(percent($0.many)) of the roofline" }
+            ?? "published kernel tables"
     }
 
     /// The defaults in use, for people.
@@ -57,6 +65,7 @@ public struct KernelRates: Sendable, Codable, Equatable {
     /// Part of the FP8 roofline of one product, or of each of several groups. Between the table's row counts it is
     /// interpolated in their logarithm; other shapes take the nearest of the table.
     func productEfficiency(groups: Int, rows: Double, outputs: Int, inputs: Int) -> Double {
+        if let measured { return measured.part(rows: rows) }
         let isGrouped = groups > 1
         let all = Self.rows.filter { $0.groups == 0 || isGrouped }
         func distance(_ row: Row) -> Double {

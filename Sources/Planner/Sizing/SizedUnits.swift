@@ -98,17 +98,21 @@ public struct FleetSizing: Sendable {
     /// - Throws: `configuration` with the reason against the largest unit that was tried, where none is possible.
     public func plans(_ count: Int) throws(FathomError) -> [SizedPlan] {
         var reasons: [String] = []
-        let prefill = cheapest(Self.sizes.flatMap { prefills(ranks: $0, &reasons) })
+        let prefill = cheapest(sizes.flatMap { prefills(ranks: $0, &reasons) })
         guard let prefill else { throw impossible("prefill", reasons) }
         reasons = []
-        let decodes = Self.sizes.compactMap { ranks in
-            Self.redundancies.compactMap { decode(ranks: ranks, redundant: $0, &reasons) }
+        let decodes = sizes.compactMap { ranks in
+            redundancies.compactMap { decode(ranks: ranks, redundant: $0, &reasons) }
                 .min { ($0.gpus, $0.secondsPerToken) < ($1.gpus, $1.secondsPerToken) }
         }
         guard !decodes.isEmpty else { throw impossible("decode", reasons) }
         let sorted = decodes.sorted { ($0.gpus, $0.shape.ranks) < ($1.gpus, $1.shape.ranks) }
         return sorted.prefix(count).map { plan(prefill, $0) }
     }
+
+    private var sizes: [Int] { Self.sizes.filter(hardware.unitRange.contains) }
+    /// One device has nobody to share a busy expert with.
+    private var redundancies: [Int] { hardware.isThisCPU ? [0] : Self.redundancies }
 
     private func cheapest(_ list: [SizedPrefill]) -> SizedPrefill? {
         list.min { ($0.gpus, $0.firstTokenSeconds) < ($1.gpus, $1.firstTokenSeconds) }
@@ -147,7 +151,7 @@ public struct FleetSizing: Sendable {
     // MARK: Prefill
 
     private func prefills(ranks: Int, _ reasons: inout [String]) -> [SizedPrefill] {
-        Self.redundancies.filter { isLegal(ranks: ranks, redundant: $0) }.flatMap { redundant in
+        redundancies.filter { isLegal(ranks: ranks, redundant: $0) }.flatMap { redundant in
             Self.passes.compactMap { prefill(ranks: ranks, redundant: redundant, tokens: $0, &reasons) }
         }
     }
@@ -172,7 +176,7 @@ public struct FleetSizing: Sendable {
             let first = pass * (0.5 + max(1, passes))
             guard first <= goal.firstTokenSeconds else {
                 reasons.append(
-                    "\(ranks) GPUs need \(round(first)) s to the first token; \(goal.firstTokenSeconds) s are asked for"
+                    "\(devices(ranks)) \(round(first)) s to the first token; \(goal.firstTokenSeconds) s are asked for"
                 )
                 return nil
             }
@@ -186,6 +190,8 @@ public struct FleetSizing: Sendable {
             return nil
         }
     }
+
+    private func devices(_ count: Int) -> String { count == 1 ? "one device needs" : "\(count) GPUs need" }
 
     private func round(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
 
@@ -206,7 +212,7 @@ public struct FleetSizing: Sendable {
             let seconds = pace.seconds(requests: requests, tokens: Double(requests) * goal.context) / yield
             guard seconds <= goal.secondsPerToken else {
                 reasons.append(
-                    "\(ranks) GPUs need \(round(seconds * 1000)) ms a token for one request; "
+                    "\(devices(ranks)) \(round(seconds * 1000)) ms a token for one request; "
                         + "\(round(goal.secondsPerToken * 1000)) ms are asked for")
                 return nil
             }

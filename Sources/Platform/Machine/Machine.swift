@@ -34,6 +34,12 @@ public enum Machine {
         ProcFile.field("MemAvailable", in: "/proc/meminfo").flatMap(kibibytes)
     }
 
+    /// Names the time since the machine was started, in which its monotonic clock runs: the same for all processes on
+    /// it; nil where the system does not tell.
+    public static var bootName: String? {
+        ProcFile.contents("/proc/sys/kernel/random/boot_id").map { $0.filter { !$0.isWhitespace } }
+    }
+
     /// Physical memory that this process occupies now, in bytes; nil where the system does not tell.
     ///
     /// Mapped files count as far as their pages are present; `anonymousMemory` leaves them out.

@@ -23,6 +23,7 @@ struct ExchangeMiddleware: RouterMiddleware {
         next: @concurrent (Request, ServerContext) async throws -> Response
     ) async throws -> Response {
         let start = ContinuousClock.now
+        let span = Spans.begin()
         var context = context
         context.requestID = RequestID.accepted(request.headers[.xRequestID])
         context.logger[metadataKey: "hb.request.id"] = nil
@@ -32,7 +33,7 @@ struct ExchangeMiddleware: RouterMiddleware {
         response.headers[.xRequestID] = context.requestID
         response.headers[.xContentTypeOptions] = "nosniff"
         let exchange = Exchange(
-            state: state, metrics: metrics, logger: context.logger, start: start,
+            state: state, metrics: metrics, logger: context.logger, start: start, span: span,
             // An unknown path or method must not become a metric's label.
             route: context.endpointPath.map { "/" + $0.drop { $0 == "/" } } ?? "unknown",
             method: Self.knownMethods.contains(request.method.rawValue) ? request.method.rawValue : "other",
@@ -68,6 +69,7 @@ private final class Exchange: Sendable {
     let metrics: MetricsRegistry
     let logger: Logger
     let start: ContinuousClock.Instant
+    let span: Spans.Start
     let route: String
     let method: String
     let status: Int
@@ -75,13 +77,13 @@ private final class Exchange: Sendable {
 
     init(
         state: ServerState, metrics: MetricsRegistry, logger: Logger, start: ContinuousClock.Instant,
-        route: String,
-        method: String, status: Int
+        span: Spans.Start, route: String, method: String, status: Int
     ) {
         self.state = state
         self.metrics = metrics
         self.logger = logger
         self.start = start
+        self.span = span
         self.route = route
         self.method = method
         self.status = status
@@ -94,6 +96,7 @@ private final class Exchange: Sendable {
     private func finish() {
         guard !isFinished.exchange(true, ordering: .relaxed) else { return }
         state.exchangeEnded()
+        Spans.end(span, RequestSpans.kind("\(method) \(route)"), status)
         let elapsed = start.duration(to: .now)
         let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
         let dimensions = [("route", route), ("method", method)]

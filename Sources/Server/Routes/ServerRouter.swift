@@ -12,6 +12,8 @@ enum ServerRouter {
 
     static func make(_ api: APIContext) -> Router<ServerContext> {
         let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
+        // Outermost, so that its span has the status of every answer; nothing where no tracer is bootstrapped.
+        router.add(middleware: TracingMiddleware())
         router.add(middleware: ExchangeMiddleware(state: api.state, metrics: api.metrics))
         if let apiKey = api.configuration.apiKey {
             router.add(middleware: AuthenticationMiddleware(apiKey: apiKey))

@@ -53,14 +53,23 @@ public struct ChromeTraceWriter: ~Copyable {
     public init(path: String, traceName: String) throws(FathomError) {
         file = try AtomicFileWriter(path: path)
         self.traceName = traceName
-        text = "{\"schemaVersion\":1,\"displayTimeUnit\":\"ms\",\"traceEvents\":["
+        text = Self.beginning
     }
+
+    private static let beginning = "{\"schemaVersion\":1,\"displayTimeUnit\":\"ms\",\"traceEvents\":["
+    private static let end = "\n],\"traceName\":"
 
     // MARK: Names
 
     /// Names a process, or a device.
     public mutating func nameProcess(_ process: Int, _ name: String) throws(FathomError) {
         try metadata("process_name", process: process, thread: 0, [("name", .string(name))])
+    }
+
+    /// Where a process stands among others, smaller numbers first, and a word beside its name.
+    public mutating func placeProcess(_ process: Int, at index: Int, label: String) throws(FathomError) {
+        try metadata("process_sort_index", process: process, thread: 0, [("sort_index", .integer(index))])
+        try metadata("process_labels", process: process, thread: 0, [("labels", .string(label))])
     }
 
     /// Names a thread, or a stream, and sorts threads by their numbers.
@@ -88,6 +97,19 @@ public struct ChromeTraceWriter: ~Copyable {
         text += ",\"dur\":"
         writeTime(duration)
         try end(arguments)
+    }
+
+    /// Something that took time beside others of its process, on no thread; `id` tells it from those of its name.
+    public mutating func interval(
+        _ name: String, category: String, process: Int, id: Int, start: Int64, duration: Int64,
+        arguments: [(String, JSONValue)] = []
+    ) throws(FathomError) {
+        precondition(duration >= 0, "a span ends after its start")
+        for (phase, time) in [("b", start), ("e", start + duration)] {
+            begin(phase, name, category: category, process, 0, time)
+            text += ",\"id2\":{\"local\":\"\(id)\"}"
+            try end(phase == "b" ? arguments : [])
+        }
     }
 
     /// A kernel on a stream of a device.
@@ -143,12 +165,35 @@ public struct ChromeTraceWriter: ~Copyable {
 
     /// Puts the file in its place. Call it once, last.
     public mutating func finish() throws(FathomError) {
-        text += "\n],\"traceName\":"
+        text += Self.end
         JSONValue.writeString(traceName, into: &text)
         text += "}\n"
         try file.write(text)
         text = ""
         try file.commit()
+    }
+
+    /// Takes over the events of a file that such a writer has written, as they stand.
+    ///
+    /// - Returns: how many of them are spans.
+    /// - Throws: `missingInput` for no such file, `badData` for one that was written otherwise, `io`.
+    public mutating func append(eventsOf path: String) throws(FathomError) -> Int {
+        let bytes = try MappedFile.read(path: path)
+        let (first, last) = (Array(Self.beginning.utf8), Array(Self.end.utf8))
+        // The name behind the events is text without line ends.
+        guard bytes.starts(with: first), let tail = bytes.dropLast().lastIndex(of: UInt8(ascii: "\n")),
+            bytes[tail...].starts(with: last)
+        else { throw FathomError(.badData, "\(path) is no trace that Fathom wrote") }
+        let events = bytes[first.count..<tail]
+        guard !events.isEmpty else { return 0 }
+        if !isFirst { text += "," }
+        isFirst = false
+        try file.write(text)
+        text = ""
+        try file.write(Array(events))
+        // Each event is a line.
+        let mark = Array("{\"ph\":\"X\"".utf8)
+        return events.split(separator: UInt8(ascii: "\n")).count { $0.starts(with: mark) }
     }
 
     // MARK: Text

@@ -32,6 +32,9 @@ final class SpanBuffer: Sendable {
         self.threadName = threadName
     }
 
+    /// Whether no span was added since the buffer was emptied.
+    var isEmpty: Bool { ring.withLock { $0.count == 0 } }
+
     func add(_ record: SpanRecord) {
         ring.withLock { ring in
             if ring.records.count < Self.capacity {

@@ -15,6 +15,7 @@ public struct SpanKind: Sendable {
         var name: String
         var category: String
         var numbers: [String]
+        var overlaps: Bool
     }
 
     let id: UInt16
@@ -22,11 +23,14 @@ public struct SpanKind: Sendable {
     private static let registry = Mutex<[Description]>([])
 
     /// Registers a kind.
-    public init(_ name: String, category: String, numbers: [String] = []) {
+    ///
+    /// - Parameter overlaps: whether such spans may begin and end on any thread and lie across each other, as requests
+    ///   do; each is drawn on a line of its own then.
+    public init(_ name: String, category: String, numbers: [String] = [], overlaps: Bool = false) {
         precondition(numbers.count <= Self.maximumNumbers, "a span carries at most \(Self.maximumNumbers) numbers")
         id = Self.registry.withLock { kinds in
             if kinds.count <= Self.maximumKinds {
-                kinds.append(Description(name: name, category: category, numbers: numbers))
+                kinds.append(Description(name: name, category: category, numbers: numbers, overlaps: overlaps))
             }
             return UInt16(kinds.count - 1)
         }

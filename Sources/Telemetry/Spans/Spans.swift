@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-public import Platform
 import Synchronization
 
 #if canImport(Glibc)
@@ -39,6 +38,8 @@ public enum Spans {
     /// What `finish` wrote.
     public struct Summary: Sendable {
         public var spanCount: Int
+        /// Spans of other processes, whose files were taken over.
+        public var mergedCount = 0
         public var threadCount: Int
         /// Spans that were overwritten, or came from more than `maximumThreads` threads.
         public var droppedCount: Int
@@ -53,13 +54,28 @@ public enum Spans {
         }
     }
 
-    private static let isOn = Atomic<Bool>(false)
-    private static let dropped = Atomic<Int>(0)
-    private static let startTime = Atomic<Int64>(0)
-    private static let buffers = Mutex<[SpanBuffer]>([])
+    static let isOn = Atomic<Bool>(false)
+    static let dropped = Atomic<Int>(0)
+    static let startTime = Atomic<Int64>(0)
+    static let buffers = Mutex<[SpanBuffer]>([])
 
     /// Whether spans are recorded.
     public static var isRecording: Bool { isOn.load(ordering: .relaxed) }
+
+    /// Stops recording, and forgets what was recorded.
+    ///
+    /// - Returns: how many spans that were.
+    @discardableResult
+    public static func cancel() -> Int {
+        isOn.store(false, ordering: .sequentiallyConsistent)
+        return buffers.withLock { $0 }.reduce(0) { count, buffer in
+            let (records, overwritten) = buffer.drain()
+            return count + records.count + overwritten
+        }
+    }
+
+    /// Whether no span was recorded since recording started.
+    public static var isEmpty: Bool { buffers.withLock { $0 }.allSatisfy(\.isEmpty) }
 
     /// Starts recording; spans that began before are left out.
     public static func start() {
@@ -147,51 +163,5 @@ public enum Spans {
         // SAFETY: `buffers` keeps it, as above.
         pthread_setspecific(key, Unmanaged.passUnretained(buffer).toOpaque())
         return buffer
-    }
-
-    // MARK: Writing
-
-    /// What a span costs, in nanoseconds.
-    private static func measureCost() -> Double {
-        let buffer = SpanBuffer(threadID: 0, threadName: "")
-        let count = SpanBuffer.capacity
-        let start = now()
-        for _ in 0..<count {
-            buffer.add(SpanRecord(start: now(), end: now(), a: 0, b: 0, c: 0, kind: 0))
-        }
-        return Double(now() - start) / Double(count)
-    }
-
-    /// Stops recording and writes what was recorded to `path`, as a Chrome trace.
-    ///
-    /// - Throws: `io`; the recorded spans are gone then, too.
-    public static func finish(path: String, processName: String) throws(FathomError) -> Summary {
-        isOn.store(false, ordering: .sequentiallyConsistent)
-        let duration = now() - startTime.load(ordering: .relaxed)
-        let kinds = SpanKind.all
-        let process = Int(getpid())
-        var writer = try ChromeTraceWriter(path: path, traceName: FilePaths.name(of: path))
-        try writer.nameProcess(process, processName)
-        var summary = Summary(
-            spanCount: 0, threadCount: 0, droppedCount: dropped.load(ordering: .relaxed),
-            nanosecondsPerSpan: measureCost(), duration: duration)
-        for buffer in buffers.withLock({ $0 }) {
-            let (records, overwritten) = buffer.drain()
-            summary.droppedCount += overwritten
-            guard !records.isEmpty else { continue }
-            summary.threadCount += 1
-            summary.spanCount += records.count
-            try writer.nameThread(buffer.threadID, of: process, buffer.threadName)
-            for record in records {
-                let kind = kinds[Int(record.kind)]
-                let values = [record.a, record.b, record.c]
-                try writer.complete(
-                    kind.name, category: kind.category, process: process, thread: buffer.threadID, start: record.start,
-                    duration: max(0, record.end - record.start),
-                    arguments: zip(kind.numbers, values).map { ($0, .integer(Int($1))) })
-            }
-        }
-        try writer.finish()
-        return summary
     }
 }

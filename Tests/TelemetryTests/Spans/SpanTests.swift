@@ -11,6 +11,7 @@ import Glibc
 
 extension SpanKind {
     fileprivate static let outer = SpanKind("outer", category: "test", numbers: ["m", "n"])
+    fileprivate static let across = SpanKind("across", category: "test", numbers: ["n"], overlaps: true)
     fileprivate static let inner = SpanKind("inner", category: "test")
 }
 
@@ -98,5 +99,53 @@ struct SpanTests {
             _ = try Spans.finish(path: "/nowhere/t.json", processName: "x")
         }
         #expect(!Spans.isRecording)
+    }
+
+    @Test("Spans that lie across each other are intervals of their own, each with its number")
+    func overlapping() throws {
+        Spans.start()
+        let (first, second) = (Spans.begin(), Spans.begin())
+        Spans.end(first, .across, 1)
+        Spans.end(second, .across, 2)
+        try finish { document, summary in
+            #expect(summary.spanCount >= 2 && spans(document).isEmpty)
+            let begins = events(document, "b").filter { $0["cat"] == .string("test") }
+            let ends = events(document, "e").filter { $0["cat"] == .string("test") }
+            #expect(begins.compactMap { $0["args"] } == [.object(["n": .integer(1)]), .object(["n": .integer(2)])])
+            #expect(begins.map { $0["id2"] } == ends.map { $0["id2"] } && begins[0]["id2"] != begins[1]["id2"])
+        }
+    }
+
+    @Test("What was recorded can be forgotten, and is counted")
+    func cancelled() throws {
+        Spans.start()
+        for _ in 0..<5 { Spans.measure(.inner) {} }
+        #expect(Spans.cancel() >= 5 && !Spans.isRecording)
+        Spans.start()
+        try finish { document, _ in #expect(spans(document).isEmpty) }
+    }
+
+    @Test("The file of another process of the same clock is taken over, span by span; one that is none is refused")
+    func merging() throws {
+        try withTemporaryFolder { folder in
+            let (other, whole) = (FilePaths.join(folder, "t.json.rank1"), FilePaths.join(folder, "t.json"))
+            Spans.start()
+            for _ in 0..<3 { Spans.measure(.inner) {} }
+            let own = try Spans.finish(path: other, processName: "rank 1", place: .init(rank: 1))
+            Spans.start()
+            Spans.measure(.inner) {}
+            let summary = try Spans.finish(
+                path: whole, processName: "rank 0", place: .init(rank: 0), merging: [other])
+            #expect(summary.mergedCount == own.spanCount && own.spanCount >= 3)
+            let document = try JSONValue(parsing: try MappedFile.read(path: whole), sourcePath: whole)
+            #expect(spans(document).count == 4)
+            let names = events(document, "M").filter { $0["name"] == .string("process_name") }
+            #expect(names.map { $0["args"] } == ["rank 0", "rank 1"].map { .object(["name": .string($0)]) })
+            try AtomicFileWriter.write("{\"traceEvents\":[]}", path: other)
+            expectFailure(.badData, naming: [other]) { () throws(FathomError) in
+                Spans.start()
+                _ = try Spans.finish(path: whole, processName: "rank 0", merging: [other])
+            }
+        }
     }
 }
