@@ -84,7 +84,8 @@ targets += [
     .target(
         name: "DeepGEMM",
         dependencies: [
-            "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "Kernels", "KernelDispatch",
+            "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "Kernels",
+            "KernelDispatch",
         ],
         resources: [
             .embedInCode("CUDA/gemm.cu"), .embedInCode("CUDA/gemm_layout.cuh"),

@@ -20,10 +20,16 @@ public struct DotBlockArguments {
     /// [rowCount, outputCount], rows `outStride` floats apart.
     public var out: UnsafeMutablePointer<Float>
     public var outStride: Int
+    /// Memory to ask for meanwhile, or nil; `dotPanel` only: `outputCount` rows of `aheadByteCount` bytes, `aheadStride`
+    /// bytes apart.
+    public var ahead: UnsafeRawPointer?
+    public var aheadStride: Int
+    public var aheadByteCount: Int
 
     public init(
         a: UnsafePointer<Float>, aStride: Int, rowCount: Int, b: UnsafePointer<Float>, bStride: Int, outputCount: Int,
-        count: Int, factor: Float, out: UnsafeMutablePointer<Float>, outStride: Int
+        count: Int, factor: Float, out: UnsafeMutablePointer<Float>, outStride: Int, ahead: UnsafeRawPointer? = nil,
+        aheadStride: Int = 0, aheadByteCount: Int = 0
     ) {
         self.a = a
         self.aStride = aStride
@@ -35,6 +41,9 @@ public struct DotBlockArguments {
         self.factor = factor
         self.out = out
         self.outStride = outStride
+        self.ahead = ahead
+        self.aheadStride = aheadStride
+        self.aheadByteCount = aheadByteCount
     }
 }
 

@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: MIT
 
 /// Eight FP4 E2M1 codes of a word, the first in its lowest four bits, as floats 2¹⁴ times too small. Exact.
-///
-/// A multiplication moves each code to the top of a 16-bit lane, an arithmetic shift spreads the sign, and a mask
-/// leaves sign, exponent and mantissa where half precision has them. Single precision would not do: there the code of
-/// ½ is a subnormal number, whose multiplication is slow.
 @inlinable @inline(__always)
 public func smallFloats<I: InstructionSet>(_: I.Type, float4Codes word: UInt32) -> SIMD8<Float> {
-    let low = UInt16(truncatingIfNeeded: word)
-    let high = UInt16(truncatingIfNeeded: word &>> 16)
-    let raised =
-        SIMD8<UInt16>(low, low, low, low, high, high, high, high)
-        &* SIMD8<UInt16>(4096, 256, 16, 1, 4096, 256, 16, 1)
-    let spread = unsafeBitCast(raised, to: SIMD8<Int16>.self) &>> SIMD8<Int16>(repeating: 3)
-    return I.floats(halfBits: unsafeBitCast(spread, to: SIMD8<UInt16>.self) & SIMD8<UInt16>(repeating: 0x8E00))
+    I.smallFloats(float4Codes: word)
 }
 
 /// Up to four bytes of FP4 codes as a word, zeros above them; reads nothing beyond them.

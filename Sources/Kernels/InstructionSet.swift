@@ -11,6 +11,9 @@ public protocol InstructionSet {
     /// Eight IEEE half-precision numbers, given by their bits, as floats. Exact.
     static func floats(halfBits: SIMD8<UInt16>) -> SIMD8<Float>
 
+    /// Eight FP4 E2M1 codes of a word, the first in its lowest bits, as floats that are too small by 2¹⁴. Exact.
+    static func smallFloats(float4Codes word: UInt32) -> SIMD8<Float>
+
     /// Four `horizontalSum`s at once, bit for bit.
     static func horizontalSums(
         _ a: SIMD8<Float>, _ b: SIMD8<Float>, _ c: SIMD8<Float>, _ d: SIMD8<Float>
@@ -33,12 +36,20 @@ public protocol InstructionSet {
     static func loadRuns(_ floats: UnsafePointer<Float>) -> Runs
     /// The eight floats at an address in every run.
     static func repeatRun(_ floats: UnsafePointer<Float>) -> Runs
+    /// The levels of eight FP4 codes in each run: those of the first at an address, the next run's `stride` bytes away.
+    static func float4Runs(_ codes: UnsafeRawPointer, _ stride: Int) -> Runs
+    /// The number at an address in every lane of the first run; the next run's lies `stride` floats away.
+    static func spreadRuns(_ floats: UnsafePointer<Float>, _ stride: Int) -> Runs
     /// `a * b + c`, as for eight lanes.
     static func multiplyAdd(_ a: Runs, _ b: Runs, _ c: Runs) -> Runs
     /// Adds `horizontalSum` of each run times `factor` to the first `count` outputs, or to all `panelRows`.
     static func addSums(
         _ a: Runs, _ b: Runs, _ c: Runs, _ d: Runs, times factor: Float, to out: UnsafeMutablePointer<Float>, count: Int
     )
+    /// The same for two rows and whole units.
+    static func addSums(
+        _ first: DotPanelSums<Self>, _ second: DotPanelSums<Self>, times factor: Float,
+        to out: UnsafeMutablePointer<Float>, _ other: UnsafeMutablePointer<Float>)
 }
 
 // A run a vector, sixteen registers.
@@ -52,6 +63,16 @@ extension InstructionSet where Runs == SIMD8<Float> {
 
     @inlinable @inline(__always)
     public static func repeatRun(_ floats: UnsafePointer<Float>) -> SIMD8<Float> { load8(floats) }
+
+    @inlinable @inline(__always)
+    public static func float4Runs(_ codes: UnsafeRawPointer, _ stride: Int) -> SIMD8<Float> {
+        smallFloats(float4Codes: codes.loadUnaligned(as: UInt32.self)) * 0x1p14
+    }
+
+    @inlinable @inline(__always)
+    public static func spreadRuns(_ floats: UnsafePointer<Float>, _ stride: Int) -> SIMD8<Float> {
+        SIMD8(repeating: floats[0])
+    }
 
     @inlinable @inline(__always)
     public static func addSums(
@@ -69,6 +90,29 @@ extension InstructionSet where Runs == SIMD8<Float> {
 }
 
 extension InstructionSet {
+    /// A multiplication moves each code to the top of a 16-bit lane, an arithmetic shift spreads the sign, and a mask
+    /// leaves sign, exponent and mantissa where half precision has them. Single precision would not do: there the code of
+    /// ½ is a subnormal number, whose multiplication is slow.
+    @inlinable @inline(__always)
+    public static func smallFloats(float4Codes word: UInt32) -> SIMD8<Float> {
+        let low = UInt16(truncatingIfNeeded: word)
+        let high = UInt16(truncatingIfNeeded: word &>> 16)
+        let raised =
+            SIMD8<UInt16>(low, low, low, low, high, high, high, high)
+            &* SIMD8<UInt16>(4096, 256, 16, 1, 4096, 256, 16, 1)
+        let spread = unsafeBitCast(raised, to: SIMD8<Int16>.self) &>> SIMD8<Int16>(repeating: 3)
+        return floats(halfBits: unsafeBitCast(spread, to: SIMD8<UInt16>.self) & SIMD8<UInt16>(repeating: 0x8E00))
+    }
+
+    @inlinable @inline(__always)
+    public static func addSums(
+        _ first: DotPanelSums<Self>, _ second: DotPanelSums<Self>, times factor: Float,
+        to out: UnsafeMutablePointer<Float>, _ other: UnsafeMutablePointer<Float>
+    ) {
+        addSums(first.a, first.b, first.c, first.d, times: factor, to: out, count: panelRows)
+        addSums(second.a, second.b, second.c, second.d, times: factor, to: other, count: panelRows)
+    }
+
     @inlinable @inline(__always)
     public static func transpose(_ square: inout InlineArray<8, SIMD8<Float>>) {
         let source = square

@@ -18,6 +18,8 @@ public struct KernelTable: Sendable {
     public let linearBFloat16: LinearKernel
     public let linearFloat16: LinearKernel
     public let linearFloat8E4M3: LinearKernel
+    /// `float4Linear`.
+    public let linearFloat4: @Sendable (UnsafePointer<Float4LinearArguments>) -> Void
 
     // Conversion to float: `decode`.
     public let decodeBFloat16: DecodeKernel
@@ -104,6 +106,7 @@ public struct KernelTable: Sendable {
         name: StaticString,
         linearFloat32: @escaping LinearKernel, linearBFloat16: @escaping LinearKernel,
         linearFloat16: @escaping LinearKernel, linearFloat8E4M3: @escaping LinearKernel,
+        linearFloat4: @escaping @Sendable (UnsafePointer<Float4LinearArguments>) -> Void,
         decodeBFloat16: @escaping DecodeKernel, decodeFloat16: @escaping DecodeKernel,
         decodeFloat8E4M3: @escaping DecodeKernel,
         decodeFloat4: @escaping DecodeKernel,
@@ -159,6 +162,7 @@ public struct KernelTable: Sendable {
         self.linearBFloat16 = linearBFloat16
         self.linearFloat16 = linearFloat16
         self.linearFloat8E4M3 = linearFloat8E4M3
+        self.linearFloat4 = linearFloat4
         self.decodeBFloat16 = decodeBFloat16
         self.decodeFloat16 = decodeFloat16
         self.decodeFloat8E4M3 = decodeFloat8E4M3

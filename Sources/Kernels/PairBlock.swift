@@ -28,10 +28,12 @@ public struct PairBlockArguments {
     public var out: UnsafeMutablePointer<Float>
     public var outStride: Int
     /// Memory to ask for meanwhile, or nil: `outputCount` rows of a chunk of numbers of `aheadByteCount` (1 or 2)
-    /// bytes, `aheadStride` bytes apart.
+    /// bytes, `aheadStride` bytes apart; or with `aheadIsColumns` the numbers of so many columns, a chunk of rows of
+    /// them.
     public var ahead: UnsafeRawPointer?
     public var aheadStride: Int
     public var aheadByteCount: Int
+    public var aheadIsColumns = false
 
     public init(
         a: UnsafeRawPointer, rowCount: Int, b: UnsafeRawPointer, outputCount: Int, count: Int,
@@ -137,11 +139,22 @@ func pairTile<I: PairInstructionSet, let M: Int>(
     // Each block of K asks for a row; where nothing is wanted, for what is there already, which costs less than a
     // branch.
     var ahead = a
-    var (step, rowStep) = (0, 0)
+    var (step, rowStep, second) = (0, 0, 0)
     if m == 0, let start = g.ahead {
-        ahead = start + n &* g.aheadStride
-        step = 64 &* g.aheadByteCount
-        rowStep = g.aheadStride &- pairBlock / 8 &* step
+        if g.aheadIsColumns {
+            // Two lines of 128 rows for each unit; the first eight units ask for the first 128 bytes of all rows.
+            let line = n / 64 &* 128
+            if line < g.outputCount &* g.aheadByteCount {
+                ahead = start + (n / 8 % 8 &* 128 &* g.aheadStride &+ line)
+                step = g.aheadStride
+                second = 64
+            }
+        } else {
+            ahead = start + n &* g.aheadStride
+            step = 64 &* g.aheadByteCount
+            rowStep = g.aheadStride &- pairBlock / 8 &* step
+            second = step &>> 1
+        }
     }
     while left > 0 {
         var s0 = PairRowSums(), s1 = PairRowSums(), s2 = PairRowSums()
@@ -159,7 +172,7 @@ func pairTile<I: PairInstructionSet, let M: Int>(
             if M > 4 { s4.multiply(I.self, a + 4 &* pairRowBytes, y) }
             if M > 5 { s5.multiply(I.self, a + 5 &* pairRowBytes, y) }
             fathom_prefetch(ahead)
-            fathom_prefetch(ahead + step &>> 1)
+            fathom_prefetch(ahead + second)
             ahead += step
             a += 16
             b += 128

@@ -28,6 +28,11 @@ public protocol PairInstructionSet: InstructionSet {
     /// Codes 8…15 of each quarter.
     static func upperE4M3(_ codes: SIMD16<UInt32>) -> SIMD16<UInt32>
 
+    /// Makes rows of the columns of the eight by eight numbers in each quarter of eight vectors: row j of quarter q goes
+    /// to `out` + q · `stride` + 16 · j.
+    static func storeTransposed(
+        _ rows: borrowing InlineArray<8, SIMD16<UInt32>>, to out: UnsafeMutableRawPointer, stride: Int)
+
     /// The sum of each quarter of four vectors, those of `a` first, each in the order (0+2)+(1+3).
     static func quarterSums(
         _ a: SIMD16<Float>, _ b: SIMD16<Float>, _ c: SIMD16<Float>, _ d: SIMD16<Float>
@@ -56,6 +61,10 @@ public protocol PairFormat {
     static func octetPairs<I: PairInstructionSet>(
         _: I.Type, _ rows: PairRows, at element: Int
     ) -> (SIMD16<UInt32>, SIMD16<UInt32>)
+    /// Writes the columns of eight rows of 64 bytes, `stride` bytes apart, to the same eight elements of consecutive
+    /// units.
+    static func packColumns<I: PairInstructionSet>(
+        _: I.Type, _ source: UnsafeRawPointer, stride: Int, to out: UnsafeMutableRawPointer)
 }
 
 /// Where four rows begin.
@@ -93,6 +102,13 @@ public enum BFloat16Pairs: PairFormat {
     ) -> (SIMD16<UInt32>, SIMD16<UInt32>) {
         (octets(I.self, rows, at: element), octets(I.self, rows, at: element &+ 8))
     }
+
+    @inlinable @inline(__always)
+    public static func packColumns<I: PairInstructionSet>(
+        _: I.Type, _ source: UnsafeRawPointer, stride: Int, to out: UnsafeMutableRawPointer
+    ) {
+        I.storeTransposed(eightLines(source, stride), to: out, stride: pairUnitBytes)
+    }
 }
 
 /// FP8 E4M3.
@@ -106,4 +122,36 @@ public enum Float8E4M3Pairs: PairFormat {
         let codes = I.gatherQuarters(rows.a + element, rows.b + element, rows.c + element, rows.d + element)
         return (I.lowerE4M3(codes), I.upperE4M3(codes))
     }
+
+    @inlinable @inline(__always)
+    public static func packColumns<I: PairInstructionSet>(
+        _: I.Type, _ source: UnsafeRawPointer, stride: Int, to out: UnsafeMutableRawPointer
+    ) {
+        let codes = eightLines(source, stride)
+        let even: InlineArray<8, SIMD16<UInt32>> = [
+            I.lowerE4M3(codes[0]), I.lowerE4M3(codes[1]), I.lowerE4M3(codes[2]), I.lowerE4M3(codes[3]),
+            I.lowerE4M3(codes[4]), I.lowerE4M3(codes[5]), I.lowerE4M3(codes[6]), I.lowerE4M3(codes[7]),
+        ]
+        I.storeTransposed(even, to: out, stride: 2 &* pairUnitBytes)
+        let odd: InlineArray<8, SIMD16<UInt32>> = [
+            I.upperE4M3(codes[0]), I.upperE4M3(codes[1]), I.upperE4M3(codes[2]), I.upperE4M3(codes[3]),
+            I.upperE4M3(codes[4]), I.upperE4M3(codes[5]), I.upperE4M3(codes[6]), I.upperE4M3(codes[7]),
+        ]
+        I.storeTransposed(odd, to: out + pairUnitBytes, stride: 2 &* pairUnitBytes)
+    }
+}
+
+/// 64 bytes from each of eight addresses.
+@inlinable @inline(__always)
+func eightLines(_ source: UnsafeRawPointer, _ stride: Int) -> InlineArray<8, SIMD16<UInt32>> {
+    [
+        source.loadUnaligned(as: SIMD16<UInt32>.self),
+        (source + stride).loadUnaligned(as: SIMD16<UInt32>.self),
+        (source + 2 &* stride).loadUnaligned(as: SIMD16<UInt32>.self),
+        (source + 3 &* stride).loadUnaligned(as: SIMD16<UInt32>.self),
+        (source + 4 &* stride).loadUnaligned(as: SIMD16<UInt32>.self),
+        (source + 5 &* stride).loadUnaligned(as: SIMD16<UInt32>.self),
+        (source + 6 &* stride).loadUnaligned(as: SIMD16<UInt32>.self),
+        (source + 7 &* stride).loadUnaligned(as: SIMD16<UInt32>.self),
+    ]
 }

@@ -12,6 +12,9 @@ public struct PairKernels: Sendable {
     public let packRowsFloat8E4M3: Pack
     public let packUnitsBFloat16: Pack
     public let packUnitsFloat8E4M3: Pack
+    /// `packPairColumns`.
+    public let packColumnsBFloat16: Pack
+    public let packColumnsFloat8E4M3: Pack
     /// `narrowPairRows`.
     public let narrowRows:
         @Sendable (
@@ -27,6 +30,7 @@ public struct PairKernels: Sendable {
         product: @escaping @Sendable (UnsafePointer<PairBlockArguments>) -> Void,
         packRowsBFloat16: @escaping Pack, packRowsFloat8E4M3: @escaping Pack,
         packUnitsBFloat16: @escaping Pack, packUnitsFloat8E4M3: @escaping Pack,
+        packColumnsBFloat16: @escaping Pack, packColumnsFloat8E4M3: @escaping Pack,
         narrowRows:
             @escaping @Sendable (UnsafePointer<Float>, Int, Int, Int, UnsafeMutableRawPointer, Int) -> Void,
         linearBFloat16: @escaping Linear, linearFloat8E4M3: @escaping Linear,
@@ -37,6 +41,8 @@ public struct PairKernels: Sendable {
         self.packRowsFloat8E4M3 = packRowsFloat8E4M3
         self.packUnitsBFloat16 = packUnitsBFloat16
         self.packUnitsFloat8E4M3 = packUnitsFloat8E4M3
+        self.packColumnsBFloat16 = packColumnsBFloat16
+        self.packColumnsFloat8E4M3 = packColumnsFloat8E4M3
         self.narrowRows = narrowRows
         self.linearBFloat16 = linearBFloat16
         self.linearFloat8E4M3 = linearFloat8E4M3

@@ -119,6 +119,54 @@ func packPairQuad<I: PairInstructionSet, W: PairFormat>(
     if count &- k > 8 { out.storeBytes(of: high, toByteOffset: 128, as: SIMD16<UInt32>.self) }
 }
 
+/// Units of rows that are neighbours in memory: `stride` is that of the summed dimension. Squares of eight by eight are
+/// transposed on the way, a cache line of each K index at a time. Writes whole units up to that line's end.
+@inlinable @inline(__always)
+public func packPairColumns<I: PairInstructionSet, W: PairFormat>(
+    _: I.Type, _: W.Type, _ arguments: UnsafePointer<PairPackArguments>
+) {
+    let g = arguments.pointee
+    let lineRows = 64 / W.byteCount
+    let padded = (g.count &+ 15) & ~15
+    var k = 0
+    while k < padded {
+        let depth = min(8, g.count &- k)
+        var row = 0
+        while row < g.rowCount {
+            let source = g.source + (k &* g.stride &+ row &* W.byteCount)
+            let out = g.out + (row / pairUnitRows &* pairUnitBytes &+ 16 &* k)
+            if depth == 8 && row &+ lineRows <= g.rowCount {
+                for i in 0..<8 { fathom_prefetch(source + (16 &+ i) &* g.stride) }
+                W.packColumns(I.self, source, stride: g.stride, to: out)
+            } else {
+                packPairCorner(
+                    I.self, W.self, source, stride: g.stride, depth: depth,
+                    byteCount: min(lineRows, g.rowCount &- row) &* W.byteCount, to: out)
+            }
+            row &+= lineRows
+        }
+        k &+= 8
+    }
+}
+
+/// Lines that end early, and fewer than eight of them or none: zeros follow. Reads nothing beyond.
+@inlinable @inline(never)
+func packPairCorner<I: PairInstructionSet, W: PairFormat>(
+    _: I.Type, _: W.Type, _ source: UnsafeRawPointer, stride: Int, depth: Int, byteCount: Int,
+    to out: UnsafeMutableRawPointer
+) {
+    var lines = InlineArray<8, SIMD16<UInt32>>(repeating: SIMD16<UInt32>())
+    withUnsafeMutableBytes(of: &lines) { bytes in
+        guard let base = bytes.baseAddress else { return }
+        var i = 0
+        while i < depth {
+            (base + 64 &* i).copyMemory(from: source + i &* stride, byteCount: byteCount)
+            i &+= 1
+        }
+        W.packColumns(I.self, UnsafeRawPointer(base), stride: 64, to: out)
+    }
+}
+
 /// The last `count` (1…15) numbers of four rows with zeros behind them; reads nothing beyond.
 @inlinable @inline(__always)
 func pairTail<I: PairInstructionSet, W: PairFormat>(

@@ -9,6 +9,7 @@ public let avx2Kernels = KernelTable(
     linearBFloat16: { linear(AVX2.self, BFloat16Format.self, $0) },
     linearFloat16: { linear(AVX2.self, Float16Format.self, $0) },
     linearFloat8E4M3: { linear(AVX2.self, Float8E4M3Format.self, $0) },
+    linearFloat4: { float4Linear(AVX2.self, $0) },
     decodeBFloat16: { decode(AVX2.self, BFloat16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat16: { decode(AVX2.self, Float16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat8E4M3: { decode(AVX2.self, Float8E4M3Format.self, $0, to: $1, count: $2, scale: $3) },

@@ -20,6 +20,11 @@ public enum AVX512: PairInstructionSet {
     }
 
     @inline(__always)
+    public static func smallFloats(float4Codes word: UInt32) -> SIMD8<Float> {
+        fathom_small_float4(word)
+    }
+
+    @inline(__always)
     public static func horizontalSums(
         _ a: SIMD8<Float>, _ b: SIMD8<Float>, _ c: SIMD8<Float>, _ d: SIMD8<Float>
     ) -> SIMD4<Float> {
@@ -62,6 +67,27 @@ extension AVX512 {
     }
 }
 
+extension AVX512 {
+    @inline(__always)
+    public static func float4Runs(_ codes: UnsafeRawPointer, _ stride: Int) -> SIMD16<Float> {
+        fathom_float4_levels(codes, codes + stride)
+    }
+
+    @inline(__always)
+    public static func spreadRuns(_ floats: UnsafePointer<Float>, _ stride: Int) -> SIMD16<Float> {
+        unsafeBitCast(fathom_spread_words(floats, floats + stride), to: SIMD16<Float>.self)
+    }
+
+    @inline(__always)
+    public static func addSums(
+        _ first: DotPanelSums<AVX512>, _ second: DotPanelSums<AVX512>, times factor: Float,
+        to out: UnsafeMutablePointer<Float>, _ other: UnsafeMutablePointer<Float>
+    ) {
+        fathom_add_half_sums(
+            first.a, first.b, first.c, first.d, second.a, second.b, second.c, second.d, factor, out, other)
+    }
+}
+
 // Pairs of bfloat16 numbers.
 extension AVX512 {
     @inline(__always)
@@ -101,6 +127,14 @@ extension AVX512 {
     @inline(__always)
     public static func upperE4M3(_ codes: SIMD16<UInt32>) -> SIMD16<UInt32> {
         fathom_decode_e4m3(codes, true)
+    }
+
+    @inline(__always)
+    public static func storeTransposed(
+        _ rows: borrowing InlineArray<8, SIMD16<UInt32>>, to out: UnsafeMutableRawPointer, stride: Int
+    ) {
+        var copy = copy rows
+        withUnsafeBytes(of: &copy) { fathom_store_transposed($0.baseAddress, out, stride) }
     }
 
     @inline(__always)

@@ -9,6 +9,7 @@ public let baselineKernels = KernelTable(
     linearBFloat16: { linear(Baseline.self, BFloat16Format.self, $0) },
     linearFloat16: { linear(Baseline.self, Float16Format.self, $0) },
     linearFloat8E4M3: { linear(Baseline.self, Float8E4M3Format.self, $0) },
+    linearFloat4: { float4Linear(Baseline.self, $0) },
     decodeBFloat16: { decode(Baseline.self, BFloat16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat16: { decode(Baseline.self, Float16Format.self, $0, to: $1, count: $2, scale: $3) },
     decodeFloat8E4M3: { decode(Baseline.self, Float8E4M3Format.self, $0, to: $1, count: $2, scale: $3) },

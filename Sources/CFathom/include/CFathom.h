@@ -293,6 +293,63 @@ static inline fathom_float16 fathom_quarter_sums(fathom_float16 a, fathom_float1
     return __builtin_shufflevector(sums, sums, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 }
 
+/// Eight by eight numbers of two bytes in each quarter of eight vectors at `source`: row i of a quarter becomes column i. Row j of
+/// quarter q goes to `out` + q · `quarter_stride` + 16 · j.
+static inline void fathom_store_transposed(const void *source, void *out, long quarter_stride) {
+    fathom_word16 rows[8];
+    __builtin_memcpy(rows, source, sizeof rows);
+    typedef uint16_t half32 __attribute__((vector_size(64)));
+    typedef uint64_t long8 __attribute__((vector_size(64)));
+    typedef uint64_t long2 __attribute__((vector_size(16)));
+#define FATHOM_LOW16(a, b)                                                                                             \
+    __builtin_shufflevector(a, b, 0, 32, 1, 33, 2, 34, 3, 35, 8, 40, 9, 41, 10, 42, 11, 43, 16, 48, 17, 49,            \
+    18, 50, 19, 51, 24, 56, 25, 57, 26, 58, 27, 59)
+#define FATHOM_HIGH16(a, b)                                                                                            \
+    __builtin_shufflevector(a, b, 4, 36, 5, 37, 6, 38, 7, 39, 12, 44, 13, 45, 14, 46, 15, 47, 20, 52, 21, 53,          \
+    22, 54, 23, 55, 28, 60, 29, 61, 30, 62, 31, 63)
+#define FATHOM_LOW32(a, b)                                                                                             \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define FATHOM_HIGH32(a, b)                                                                                            \
+    __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define FATHOM_LOW64(a, b)                                                                                             \
+    __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14)
+#define FATHOM_HIGH64(a, b)                                                                                            \
+    __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+    fathom_word16 pairs[8], fours[8];
+    for (int i = 0; i < 4; i++) {
+        half32 a = (half32)rows[2 * i], b = (half32)rows[2 * i + 1];
+        pairs[2 * i] = (fathom_word16)FATHOM_LOW16(a, b);
+        pairs[2 * i + 1] = (fathom_word16)FATHOM_HIGH16(a, b);
+    }
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 2; j++) {
+            fathom_word16 a = pairs[4 * i + j], b = pairs[4 * i + 2 + j];
+            fours[4 * i + 2 * j] = FATHOM_LOW32(a, b);
+            fours[4 * i + 2 * j + 1] = FATHOM_HIGH32(a, b);
+        }
+    for (int i = 0; i < 4; i++) {
+        long8 a = (long8)fours[i], b = (long8)fours[4 + i];
+        long8 columns[2] = {FATHOM_LOW64(a, b), FATHOM_HIGH64(a, b)};
+        for (int j = 0; j < 2; j++) {
+            char *place = (char *)out + 16 * (2 * i + j);
+            long2 q0 = __builtin_shufflevector(columns[j], columns[j], 0, 1);
+            long2 q1 = __builtin_shufflevector(columns[j], columns[j], 2, 3);
+            long2 q2 = __builtin_shufflevector(columns[j], columns[j], 4, 5);
+            long2 q3 = __builtin_shufflevector(columns[j], columns[j], 6, 7);
+            __builtin_memcpy(place, &q0, 16);
+            __builtin_memcpy(place + quarter_stride, &q1, 16);
+            __builtin_memcpy(place + 2 * quarter_stride, &q2, 16);
+            __builtin_memcpy(place + 3 * quarter_stride, &q3, 16);
+        }
+    }
+#undef FATHOM_LOW16
+#undef FATHOM_HIGH16
+#undef FATHOM_LOW32
+#undef FATHOM_HIGH32
+#undef FATHOM_LOW64
+#undef FATHOM_HIGH64
+}
+
 /// The eight floats at `floats`, twice.
 static inline fathom_float16 fathom_repeat_half(const void *floats) {
     fathom_float8 h;
@@ -306,6 +363,72 @@ static inline fathom_float8 fathom_half_sums(fathom_float16 a, fathom_float16 b,
     fathom_float8 even = __builtin_shufflevector(quarters, quarters, 0, 2, 4, 6, 8, 10, 12, 14);
     fathom_float8 odd = __builtin_shufflevector(quarters, quarters, 1, 3, 5, 7, 9, 11, 13, 15);
     return even + odd;
+}
+
+/// The word at `first` in the lower half, that at `second` in the upper one. As vectors of lanes the optimiser would
+/// make three shuffles of the two loads.
+static inline fathom_word16 fathom_spread_words(const void *first, const void *second) {
+    typedef struct {
+        uint32_t word;
+    } __attribute__((packed, may_alias)) loose;
+    fathom_word16 words;
+    __asm__("vpbroadcastd %1, %0" : "=v"(words) : "m"(*(const loose *)first));
+    __asm__("vpbroadcastd %1, %0 %{%2%}" : "+v"(words) : "m"(*(const loose *)second), "Yk"((uint16_t)0xFF00));
+    return words;
+}
+
+/// The levels of the eight E2M1 codes of a word, times 2⁻¹⁴.
+static inline fathom_float8 fathom_small_float4(uint32_t word) {
+    const fathom_float16 levels = {0, 0x1p-15f, 0x1p-14f, 0x3p-15f, 0x1p-13f, 0x3p-14f, 0x1p-12f, 0x3p-13f,
+                                   -0.0f, -0x1p-15f, -0x1p-14f, -0x3p-15f, -0x1p-13f, -0x3p-14f, -0x1p-12f, -0x3p-13f};
+    typedef uint32_t word8 __attribute__((vector_size(32)));
+    typedef int index16 __attribute__((vector_size(64)));
+    const word8 shifts = {0, 4, 8, 12, 16, 20, 24, 28};
+    word8 codes = (word8){word, word, word, word, word, word, word, word} >> shifts;
+    fathom_word16 wide = __builtin_shufflevector(codes, codes, 0, 1, 2, 3, 4, 5, 6, 7, -1, -1, -1, -1, -1, -1, -1, -1);
+    fathom_float16 numbers = __builtin_ia32_permvarsf512(levels, (index16)wide);
+    return __builtin_shufflevector(numbers, numbers, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+/// The levels of the eight E2M1 codes at `first` and of those at `second`.
+static inline fathom_float16 fathom_float4_levels(const void *first, const void *second) {
+    const fathom_float16 levels = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+    const fathom_word16 shifts = {0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28};
+    fathom_word16 words = fathom_spread_words(first, second);
+    // Of an index the instruction takes four bits.
+    typedef int index16 __attribute__((vector_size(64)));
+    return __builtin_ia32_permvarsf512(levels, (index16)(words >> shifts));
+}
+
+/// In each quarter the sums of that quarter of four vectors, in the order (0+2)+(1+3).
+static inline fathom_float16 fathom_quarters(fathom_float16 a, fathom_float16 b, fathom_float16 c, fathom_float16 d) {
+#define FATHOM_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define FATHOM_HIGH(a, b) __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+    fathom_float16 ab = FATHOM_LOW(a, b) + FATHOM_HIGH(a, b);
+    fathom_float16 cd = FATHOM_LOW(c, d) + FATHOM_HIGH(c, d);
+#undef FATHOM_LOW
+#undef FATHOM_HIGH
+    return __builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+           __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+}
+
+/// Adds `fathom_half_sums` of four vectors times `factor` to the eight floats at `first`, and those of four others to
+/// those at `second`.
+static inline void fathom_add_half_sums(fathom_float16 a, fathom_float16 b, fathom_float16 c, fathom_float16 d,
+                                        fathom_float16 e, fathom_float16 f, fathom_float16 g, fathom_float16 h,
+                                        float factor, void *first, void *second) {
+    fathom_float16 x = fathom_quarters(a, b, c, d), y = fathom_quarters(e, f, g, h);
+    fathom_float16 sums =
+        __builtin_shufflevector(x, y, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+        __builtin_shufflevector(x, y, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    sums = __builtin_shufflevector(sums, sums, 0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15) * factor;
+    fathom_float8 old;
+    __builtin_memcpy(&old, first, sizeof old);
+    old += __builtin_shufflevector(sums, sums, 0, 1, 2, 3, 4, 5, 6, 7);
+    __builtin_memcpy(first, &old, sizeof old);
+    __builtin_memcpy(&old, second, sizeof old);
+    old += __builtin_shufflevector(sums, sums, 8, 9, 10, 11, 12, 13, 14, 15);
+    __builtin_memcpy(second, &old, sizeof old);
 }
 #endif
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+internal import CFathom
 internal import KernelDispatch
 internal import Kernels
 
@@ -51,8 +52,14 @@ extension GemmTile {
         }
     }
 
+    /// A result of at least so many bytes goes past the caches, which would not keep it for whoever reads it next.
+    private static var streamedBytes: Int { 1 << 24 }
+
     /// Applies the epilogue to the sums, row by row, and stores D. `line` has room for a row of sums and its scales.
     func finish(_ sums: UnsafeMutablePointer<Float>, stride: Int, line: UnsafeMutablePointer<Float>) {
+        let streams =
+            problem.c == nil && problem.d.format == .float32
+            && problem.rowCount * problem.outputs.count * 4 >= Self.streamedBytes
         for row in rows {
             var values = sums + (row - rows.lowerBound) * stride
             if epilogue.alpha != 1 {
@@ -67,18 +74,23 @@ extension GemmTile {
                 }
             }
             if epilogue.gate { kernels.siluMultiply(values, values + columns.count, columns.count) }
-            store(values, row: row, scales: line + width)
+            store(values, row: row, scales: line + width, streams: streams)
         }
+        if streams { fathom_store_fence() }
     }
 
     private func store(
-        _ values: UnsafeMutablePointer<Float>, row: Int, scales: UnsafeMutablePointer<Float>
+        _ values: UnsafeMutablePointer<Float>, row: Int, scales: UnsafeMutablePointer<Float>, streams: Bool
     ) {
         epilogue.forEachRun(of: columns) { offset, column, count in
             let target = problem.d.address(row: row, column: column)
             switch problem.d.format {
             case .float32:
-                target.assumingMemoryBound(to: Float.self).update(from: values + offset, count: count)
+                if streams, UInt(bitPattern: target) % 16 == 0 {
+                    fathom_stream_copy(target, values + offset, count * 4)
+                } else {
+                    target.assumingMemoryBound(to: Float.self).update(from: values + offset, count: count)
+                }
             case .bfloat16:
                 kernels.roundBFloat16(values + offset, target.assumingMemoryBound(to: UInt16.self), count)
             case .float8E4M3: quantize(values + offset, row: row, column: column, count, target, scales)

@@ -49,8 +49,9 @@ extension GemmCall {
         ] where value < 0 || value > Self.extentLimit {
             throw FathomError(.usage, "\(name) has \(value) \(what); 0…\(Self.extentLimit) is legal")
         }
-        let inner = operand.order == .kMajor ? operand.columnCount : operand.rowCount
-        let outer = operand.order == .kMajor ? operand.rowCount : operand.columnCount
+        try checkGathered(operand, name)
+        let inner = operand.order == .kMajor ? operand.columnCount : operand.storedRowCount
+        let outer = operand.order == .kMajor ? operand.storedRowCount : operand.columnCount
         if !hasBlocks {
             guard operand.stride >= inner || outer <= 1, operand.stride >= 0, operand.stride <= Self.extentLimit else {
                 let units = operand.order == .kMajor ? "rows" : "K indices"
@@ -72,6 +73,24 @@ extension GemmCall {
             }
         }
         if let scales = operand.scales { try check(scales, of: name) }
+    }
+
+    private func checkGathered(_ operand: MatrixOperand, _ name: String) throws(FathomError) {
+        guard let gathered = operand.gathered else { return }
+        guard name == "A", operand.groupCount == 1 else {
+            throw FathomError(.usage, "\(name) is gathered; only an A of one matrix can be")
+        }
+        guard gathered.storedRowCount >= 0, gathered.storedRowCount <= Self.extentLimit else {
+            throw FathomError(
+                .usage, "A is gathered from \(gathered.storedRowCount) rows; 0…\(Self.extentLimit) is legal")
+        }
+        for row in 0..<operand.rowCount
+        where gathered.indices[row] < 0 || gathered.indices[row] >= gathered.storedRowCount {
+            throw FathomError(
+                .usage,
+                "row \(row) of A is gathered from row \(gathered.indices[row]); 0…\(gathered.storedRowCount - 1), the "
+                    + "rows that lie there, is legal")
+        }
     }
 
     private func check(_ scales: BlockScales, of name: String) throws(FathomError) {
@@ -224,7 +243,7 @@ extension GemmCall {
         for (name, operand) in [("A", a), ("B", b)] {
             let (inner, outer) =
                 operand.order == .kMajor
-                ? (operand.columnCount, operand.rowCount) : (operand.rowCount, operand.columnCount)
+                ? (operand.columnCount, operand.storedRowCount) : (operand.storedRowCount, operand.columnCount)
             let one = span(outer, hasBlocks ? inner : operand.stride, inner)
             let read = try bytes(
                 name, operand.baseAddress, span(operand.groupCount, operand.groupStride, one),

@@ -140,6 +140,7 @@ struct GemmCall {
         _ counts: UnsafePointer<Int32>, _ groups: Int, _ storage: GroupLayout.DepthStorage
     ) throws(FathomError) -> [GemmProblem] {
         try requireGroups(a: 1, b: 1, "a K-grouped product")
+        guard a.gathered == nil else { throw FathomError(.usage, "A is gathered; a K-grouped product takes all rows") }
         guard groups >= 0 else { throw FathomError(.usage, "\(groups) groups of K; 0 or more is legal") }
         try check(resultRows: a.rowCount, resultGroups: groups, hasBlocks: storage == .blocks)
         try checkDepths(counts, groups, storage)

@@ -26,7 +26,9 @@ public struct GemmBlocking: Sendable, Hashable, Codable {
     public var taskColumns: Int
     public var rowTasks: Int
     public var columnTasks: Int
-    public var taskCount: Int { rowTasks * columnTasks }
+    /// Parts of K, each whole chunks, whose sums are added in the order of K at the end; 1 where K is not split.
+    public var depthTasks = 1
+    public var taskCount: Int { rowTasks * columnTasks * depthTasks }
 }
 
 /// What the choice of a blocking depends on.
@@ -43,6 +45,13 @@ struct GemmShape {
     var sharesRows = false
     /// Multiply-adds that one task should have at least so that every thread of the team is busy to the end.
     var workPerTask = 0
+    /// Threads that are to end at the same time, and columns that stay in one task.
+    var threadCount = 1
+    var columnUnit = 1
+    /// Bytes of a row of B and a chunk, where rows are asked for ahead of being packed to floats.
+    var aheadBytes = 0
+    /// Chunks that K is summed in.
+    var chunkCount = 1
     /// Bytes of a core's second-level cache.
     var cacheSize = GemmShape.machineCacheSize
 
@@ -58,7 +67,7 @@ enum GemmScratch {
     static let panelRows = 128
     static let rowBlock = 48
     /// Panels of B and blocks of A to choose from. Both divide the largest.
-    static let blocks: [(panelRows: Int, rowBlock: Int)] = [(128, 48), (64, 24), (32, 12)]
+    static let blocks: [(panelRows: Int, rowBlock: Int)] = [(128, 48), (64, 48), (64, 24), (32, 12)]
     /// Rows of A that count as few on the panel path.
     static let fewRows = 16
     /// Rows of B that are multiplied between two requests for the next block of A: whole units of any panel.
@@ -88,6 +97,9 @@ enum GemmScratch {
     /// The same where packed rows lie in memory that the workers share: few enough for the third-level cache.
     static let sharedTaskRows = 1056
 
+    /// Rows of FP4 whose scales fit what remains, in whole units of any kernel; 0 if not even those of one do.
+    static func float4Rows(blocks: Int) -> Int { min(128, directTableCount / max(1, blocks) / 8 * 8) }
+
     /// Floats that remain for scales on the direct path.
     static var directTableCount: Int {
         ComputeContext.scratchCount - linearScratchCount - directPackedCount - lineCount
@@ -98,6 +110,9 @@ enum GemmScratch {
 extension GemmBlocking {
     /// Work of a task in multiply-adds below which handing it out costs more than it saves.
     static let minimumWork = 1 << 18
+
+    /// The same where K is split: less would cost more in handing out and adding up than it saves.
+    static let minimumSplitWork = 1 << 16
 
     init(_ shape: GemmShape) {
         let share = max(Self.minimumWork, shape.workPerTask)
@@ -119,7 +134,30 @@ extension GemmBlocking {
         // A weight is decoded once, and multiplied with four rows in the time that it takes to come.
         let perColumn = max(1, shape.depth * max(1, shape.rowCount / 4)) * (shape.hasGate ? 2 : 1)
         let wanted = min(max(share / perColumn, 1), limit)
-        taskColumns = min(limit, (wanted + 127) / 128 * 128)
+        let unit = wanted < 128 ? shape.columnUnit : 128
+        taskColumns = min(limit, (wanted + unit - 1) / unit * unit)
+        columnTasks = (shape.columnCount + taskColumns - 1) / taskColumns
+        evenOut(shape)
+        splitDepth(shape, perColumn: perColumn)
+    }
+
+    /// Cuts K where threads would find no columns.
+    private mutating func splitDepth(_ shape: GemmShape, perColumn: Int) {
+        guard taskCount > 0, taskCount < shape.threadCount else { return }
+        let work = perColumn * shape.columnCount / taskCount
+        let wanted = min((2 * shape.threadCount + taskCount - 1) / taskCount, work / Self.minimumSplitWork)
+        let sums = taskCount * taskColumns * (shape.hasGate ? 2 : 1) * taskRows * shape.chunkCount
+        if wanted > 1, shape.chunkCount > 1, sums <= ComputeContext.sharedCount {
+            depthTasks = min(wanted, shape.chunkCount)
+        }
+    }
+
+    /// Makes the tasks equal, and their number one that the threads can divide.
+    private mutating func evenOut(_ shape: GemmShape) {
+        guard shape.threadCount > 1, taskCount > 1 else { return }
+        let count = (taskCount + shape.threadCount - 1) / shape.threadCount * shape.threadCount
+        let even = (shape.columnCount * rowTasks + count - 1) / count
+        taskColumns = min(taskColumns, (even + shape.columnUnit - 1) / shape.columnUnit * shape.columnUnit)
         columnTasks = (shape.columnCount + taskColumns - 1) / taskColumns
     }
 
@@ -128,7 +166,10 @@ extension GemmBlocking {
         chunk = linearChunk
         let rowBytes = GemmScratch.packedStride * 4
         let room = shape.cacheSize / 4 * 3
-        let fitting = GemmScratch.blocks.first { ($0.panelRows + $0.rowBlock) * rowBytes <= room }
+        // Beside a panel that is multiplied, the numbers of the next one come in.
+        let fitting = GemmScratch.blocks.first {
+            ($0.panelRows + $0.rowBlock) * rowBytes + $0.panelRows * shape.aheadBytes <= room
+        }
         // Few rows use a panel once or twice: one that stays near the core is written faster. Where rows are
         // neighbours, a narrow panel would read lines of memory for a few of their numbers.
         panelRows = shape.rowCount <= GemmScratch.fewRows && shape.orderB == .kMajor ? 16 : fitting?.panelRows ?? 32
@@ -152,5 +193,6 @@ extension GemmBlocking {
             taskRows = (taskRows / 2 + rowBlock - 1) / rowBlock * rowBlock
             rowTasks = (shape.rowCount + taskRows - 1) / taskRows
         }
+        evenOut(shape)
     }
 }

@@ -78,11 +78,11 @@ public struct GemmPlan: Sendable, Codable {
         let granularity = scalesB ?? usual
         let problem = GemmProblem.imagined(
             m: m, n: n, k: k, formatA: formatA, formatB: formatB, orderB: orderB, scalesB: granularity)
+        let multipliesPairs = multipliesPairs ?? (InstructionSetLevel.available.last?.pairKernels != nil)
         let driver = GemmDriver(
             [GemmProblem](repeating: problem, count: max(groups, 1)), epilogue: Epilogue(gate: gate),
             threadCount: threads,
-            multipliesPairs: multipliesPairs ?? (InstructionSetLevel.available.last?.pairKernels != nil),
-            cacheSize: cacheBytes ?? GemmShape.machineCacheSize)
+            multipliesPairs: multipliesPairs, cacheSize: cacheBytes ?? GemmShape.machineCacheSize)
         self.cacheBytes = cacheBytes ?? GemmShape.machineCacheSize
         self.m = m
         self.n = n
@@ -104,13 +104,17 @@ public struct GemmPlan: Sendable, Codable {
         operandBytes = groups * ((m * k * formatA.bitCount + n * k * formatB.bitCount) / 8 + m * n * 4)
         intensity = operandBytes > 0 ? Double(groups) * Double(m) * Double(n) * Double(k) / Double(operandBytes) : 0
         reasons = []
-        reasons = makeReasons(problem, granularity)
+        reasons = makeReasons(problem, granularity, multipliesPairs: multipliesPairs)
     }
 
-    private func makeReasons(_ problem: GemmProblem, _ granularity: ScaleGranularity?) -> [String] {
+    private func makeReasons(
+        _ problem: GemmProblem, _ granularity: ScaleGranularity?, multipliesPairs: Bool
+    ) -> [String] {
         var reasons: [String] = []
         let rows = problem.rowCount
-        let directRows = pairs ? pairDirectRows : linearDirectRows
+        let directRows =
+            formatB == .float4E2M1
+            ? float4DirectRows : pairs ? pairDirectRows : multipliesPairs ? GemmDriver.wideDirectRows : linearDirectRows
         if pairs {
             reasons.append("pairs: both operands are bfloat16 numbers, of which the processor multiplies two a lane")
         }
@@ -124,8 +128,6 @@ public struct GemmPlan: Sendable, Codable {
                     + "up to \(blocking.taskRows) rows")
         } else if problem.b.order == .mnMajor {
             reasons.append("panel: B is MN-major and is transposed while it is decoded")
-        } else if problem.b.format == .float4E2M1 {
-            reasons.append("panel: FP4 has no direct kernel")
         } else {
             reasons.append("panel: scales of single rows of B multiply its numbers while they are decoded")
         }
@@ -138,6 +140,11 @@ public struct GemmPlan: Sendable, Codable {
                     + "of A stay in the second-level cache of \(cacheBytes / 1024) KiB together")
         }
         reasons.append("K is summed in chunks of \(blocking.chunk), always: bits depend on K alone")
+        if blocking.depthTasks > 1 {
+            reasons.append(
+                "K is divided into \(blocking.depthTasks) parts, since \(threads) threads would not find columns "
+                    + "enough; each chunk's sums are added in its turn, as one thread does")
+        }
         switch scaleSide {
         case .none: break
         case .sums:

@@ -49,6 +49,8 @@ public struct MatrixOperand {
     public var groupStride: Int
     /// The number that each stored one is to be multiplied by, or nil for 1.
     public var scales: BlockScales?
+    /// Which of the stored rows the operand's rows are, or nil for all of them in turn; A only.
+    public var gathered: GatheredRows?
 
     /// - Parameters:
     ///   - stride: nil for rows (or K indices) without a gap, to a whole byte for FP4.
@@ -88,6 +90,18 @@ public struct MatrixOperand {
         }
     }
 
+    /// The rows that `indices` name, of the `rowCount` that lie there, as an operand of `count` rows: an expert's
+    /// tokens where they are, without a copy. Indices may repeat.
+    public func gathering(_ indices: UnsafePointer<Int64>, count: Int) -> MatrixOperand {
+        var operand = self
+        operand.rowCount = count
+        operand.gathered = GatheredRows(indices: indices, storedRowCount: rowCount)
+        return operand
+    }
+
+    /// Rows that lie there.
+    var storedRowCount: Int { gathered?.storedRowCount ?? rowCount }
+
     /// What a quantiser made.
     public init(_ matrix: QuantizedMatrix) {
         let format: Format = matrix.format == .float8E4M3 ? .float8E4M3 : .float4E2M1
@@ -95,5 +109,18 @@ public struct MatrixOperand {
         self.init(
             matrix.codes.baseAddress, format, rowCount: matrix.rowCount, columnCount: matrix.columnCount,
             stride: matrix.rowByteCount * 8 / format.bitCount, scales: BlockScales(matrix.scales))
+    }
+}
+
+/// The rows of an operand as places in a larger matrix.
+public struct GatheredRows {
+    /// As many as the operand has rows; read when the product begins and while it runs.
+    public var indices: UnsafePointer<Int64>
+    /// Rows that lie there.
+    public var storedRowCount: Int
+
+    public init(indices: UnsafePointer<Int64>, storedRowCount: Int) {
+        self.indices = indices
+        self.storedRowCount = storedRowCount
     }
 }

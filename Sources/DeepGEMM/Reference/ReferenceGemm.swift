@@ -102,6 +102,7 @@ extension MatrixOperand {
 
     /// One number, exactly: its code times its scale.
     private func referenceValue(group: Int, row: Int, k: Int) -> Double {
+        let row = gathered.map { Int($0.indices[row]) } ?? row
         let (inner, outer) = order == .kMajor ? (k, row) : (row, k)
         let value = decoded(group * groupStride + outer * stride + inner)
         guard let scales else { return value }

@@ -18,6 +18,8 @@ struct GemmDriver {
     private let multipliesPairs: Bool
     /// Multiply-adds that a task should have at least.
     private var workPerTask = 0
+    /// Threads among which one product alone is divided.
+    private var threadCount = 1
     private var blockings: [GemmBlocking] = []
     /// Tasks of the problems up to and including each one.
     private var taskEnds: [Int] = []
@@ -35,6 +37,7 @@ struct GemmDriver {
         let total = whole.reduce(0) { $0 + $1.work }
         let share = threadCount == 1 ? total : total / (threadCount * 4)
         workPerTask = min(share, 1 << 40) << 16
+        self.threadCount = whole.count == 1 ? threadCount : 1
         self.problems.reserveCapacity(whole.count)
         blockings.reserveCapacity(whole.count)
         taskEnds.reserveCapacity(whole.count)
@@ -65,7 +68,11 @@ struct GemmDriver {
             rowCount: problem.rowCount, columnCount: epilogue.columnCount(outputs: problem.outputs.count),
             depth: problem.depth * problem.segmentCount, hasGate: epilogue.gate,
             orderB: problem.b.order, directRows: directRows(problem), sharesRows: sharesRows(problem),
-            workPerTask: workPerTask, cacheSize: cacheSize)
+            workPerTask: workPerTask, threadCount: threadCount,
+            columnUnit: problem.d.format == .float8E4M3 ? ResultScales.blockColumns : 32,
+            aheadBytes: isPaired(problem) || problem.b.order == .mnMajor
+                ? 0 : min(linearChunk, problem.depth) * problem.b.format.bitCount / 8,
+            chunkCount: problem.splitsChunks ? problem.chunkCount : 1, cacheSize: cacheSize)
     }
 
     /// Whether a problem's rows are packed for all its tasks at once.
@@ -78,14 +85,26 @@ struct GemmDriver {
 
     /// Rows of A up to which B is multiplied as it lies; 0 if it cannot.
     private func directRows(_ problem: GemmProblem) -> Int {
-        guard isPaired(problem) else { return Self.allowsDirect(problem) ? linearDirectRows : 0 }
+        guard isPaired(problem) else {
+            guard Self.allowsDirect(problem) else { return 0 }
+            return problem.b.format == .float4E2M1 ? float4DirectRows : floatDirectRows
+        }
         return problem.b.order == .kMajor && problem.hasWideScales ? pairDirectRows : 0
     }
+
+    /// Rows of float products up to which B is multiplied as it lies. Processors of pairs have tiles of 512 bits, which
+    /// pay for packing B earlier.
+    private var floatDirectRows: Int { multipliesPairs ? Self.wideDirectRows : linearDirectRows }
+    static let wideDirectRows = 12
 
     /// Whether B can be multiplied as it lies, and its scales and A's packed rows fit the scratch memory.
     private static func allowsDirect(_ problem: GemmProblem) -> Bool {
         let b = problem.b
-        guard b.order == .kMajor, b.format != .float4E2M1 else { return false }
+        guard b.order == .kMajor else { return false }
+        if b.format == .float4E2M1 {
+            let blocks = ceilDivide(problem.depth, b.scales?.granularity.columns ?? problem.depth + 1)
+            return directDepth(problem) > 0 && GemmScratch.float4Rows(blocks: blocks) > 0
+        }
         guard b.format == .float8E4M3 else { return b.scales == nil && directDepth(problem) > 0 }
         return b.isCodeOrdered && directDepth(problem) > 0 && directTableCount(problem) <= GemmScratch.directTableCount
     }
@@ -93,7 +112,7 @@ struct GemmDriver {
     /// Elements of K that the direct path takes at a time: all that is left if A is read where it lies, else what fits
     /// its packed rows in whole chunks and whole blocks of scales; 0 if nothing does.
     static func directDepth(_ problem: GemmProblem) -> Int {
-        guard !problem.a.isPlainFloat else { return max(problem.depth, 1) }
+        guard !problem.readsRowsInPlace else { return max(problem.depth, 1) }
         let room = GemmScratch.directPackedCount / max(1, problem.rowCount) / linearChunk * linearChunk
         if problem.depth <= room - elementGroup { return max(problem.depth, 1) }
         guard let width = problem.b.scales?.granularity.columns else { return room }
@@ -133,6 +152,9 @@ struct GemmDriver {
             Spans.end(
                 span, .gemm, problems.reduce(0) { $0 + $1.rowCount }, problems.first?.outputs.count ?? 0,
                 problems.first?.depth ?? 0)
+        }
+        if let blocking = blockings.first, blocking.depthTasks > 1 {
+            return runSplit(problems[0], blocking, on: context)
         }
         guard problems.contains(where: sharesRows) else {
             return run(Wave(problems: problems.indices, starts: []), nil, context)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+internal import Kernels
 internal import LowPrecision
 
 // SAFETY: In this file addresses are computed from strides that were checked against the operands; the caller of the
@@ -19,6 +20,15 @@ struct GemmProblem {
     var d: ResultSlice
     var c: AddendSlice?
 
+    /// Chunks that K is summed in, those of all segments.
+    var chunkCount: Int { segmentCount * ceilDivide(depth, linearChunk) }
+
+    /// Whether chunks can be multiplied apart: B's scales begin anew with each.
+    var splitsChunks: Bool {
+        guard let width = b.scales?.granularity.columns else { return true }
+        return linearChunk % width == 0 || width >= depth
+    }
+
     /// Some of the rows as a problem of its own.
     func rows(_ range: Range<Int>) -> GemmProblem {
         var part = self
@@ -28,6 +38,9 @@ struct GemmProblem {
         part.c?.base += range.lowerBound * (c?.stride ?? 0)
         return part
     }
+
+    /// Whether the direct path reads A's rows where they lie; those that meet FP4 end with a whole group.
+    var readsRowsInPlace: Bool { a.isPlainFloat && (b.format != .float4E2M1 || depth % 8 == 0) }
 
     /// Rounds up so that an empty product still counts as a little work.
     var work: Int { max(1, rowCount * outputs.count / 1024 * max(1, depth * segmentCount / 64)) }

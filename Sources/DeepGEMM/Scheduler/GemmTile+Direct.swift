@@ -21,21 +21,31 @@ extension GemmTile {
             stride = problem.d.stride / 4
         }
         if !isInPlace || problem.c == nil { start(sums, stride: stride) }
-        let step = GemmDriver.directDepth(problem)
         for segment in 0..<problem.segmentCount {
-            var from = 0
-            while from < problem.depth {
-                let end = min(from + step, problem.depth)
-                let a = directRows(from..<end, segment, packed: packed, table: table)
-                for side in sides {
-                    multiply(
-                        side.outputs, from..<end, segment, a: a.start, aStride: a.stride, out: sums + side.column,
-                        outStride: stride, table: table, scratch: scratch)
-                }
-                from = end
-            }
+            addDirect(0..<problem.depth, segment, to: sums, stride: stride, scratch)
         }
         if !isInPlace { finish(sums, stride: stride, line: line) }
+    }
+
+    /// Adds the products of K indices from a whole chunk on, up to another or to the end.
+    func addDirect(
+        _ depth: Range<Int>, _ segment: Int, to sums: UnsafeMutablePointer<Float>, stride: Int,
+        _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        let packed = scratch + linearScratchCount
+        let table = packed + GemmScratch.directPackedCount + GemmScratch.lineCount
+        let step = GemmDriver.directDepth(problem)
+        var from = depth.lowerBound
+        while from < depth.upperBound {
+            let end = min(from + step, depth.upperBound)
+            let a = directRows(from..<end, segment, packed: packed, table: table)
+            for side in sides {
+                multiply(
+                    side.outputs, from..<end, segment, a: a.start, aStride: a.stride, out: sums + side.column,
+                    outStride: stride, table: table, scratch: scratch)
+            }
+            from = end
+        }
     }
 
     /// Whether D is where the sums can be built: float32 as it is, from zero or from what D holds.
@@ -49,7 +59,7 @@ extension GemmTile {
     private func directRows(
         _ depth: Range<Int>, _ segment: Int, packed: UnsafeMutablePointer<Float>, table: UnsafeMutablePointer<Float>
     ) -> (start: UnsafePointer<Float>, stride: Int) {
-        if problem.a.isPlainFloat {
+        if problem.readsRowsInPlace {
             let address = problem.a.address(row: rows.lowerBound, k: depth.lowerBound, segment: segment)
             return (address.assumingMemoryBound(to: Float.self), problem.a.stride / 4)
         }
@@ -71,6 +81,10 @@ extension GemmTile {
         out: UnsafeMutablePointer<Float>, outStride: Int, table: UnsafeMutablePointer<Float>,
         scratch: UnsafeMutablePointer<Float>
     ) {
+        guard problem.b.format != .float4E2M1 else {
+            return multiplyFloat4(
+                outputs, depth, segment, a: a, aStride: aStride, out: out, outStride: outStride, table: table)
+        }
         // Rows of B are counted from the start of a block of scales.
         let blockRows = problem.b.scales?.granularity.rows ?? 1 << 40
         let origin = outputs.lowerBound / blockRows * blockRows
@@ -96,7 +110,33 @@ extension GemmTile {
                 arguments.blockColumns = width
             }
             kernels.linearFloat8E4M3(&arguments)
-        case .float4E2M1: preconditionFailure("FP4 has no direct kernel")
+        case .float4E2M1: preconditionFailure("multiplied above")
+        }
+    }
+
+    /// The same for FP4: its scales belong to single rows, so there may be too many for the table at once.
+    private func multiplyFloat4(
+        _ outputs: Range<Int>, _ depth: Range<Int>, _ segment: Int, a: UnsafePointer<Float>, aStride: Int,
+        out: UnsafeMutablePointer<Float>, outStride: Int, table: UnsafeMutablePointer<Float>
+    ) {
+        let width = problem.b.scales?.granularity.columns ?? problem.depth + 8
+        let blocks = depth.lowerBound / width..<ceilDivide(depth.upperBound, width)
+        let step = GemmScratch.float4Rows(blocks: blocks.count)
+        for first in stride(from: outputs.lowerBound, to: outputs.upperBound, by: step) {
+            let rows = first..<min(first + step, outputs.upperBound)
+            var arguments = Float4LinearArguments(
+                a: a, aStride: aStride, rowCount: self.rows.count,
+                w: problem.b.address(row: first, k: depth.lowerBound, segment: segment), wStride: problem.b.stride,
+                outputCount: rows.count, count: depth.count, scales: UnsafePointer(table), scaleStride: blocks.count,
+                blockColumns: width, out: out + (first - outputs.lowerBound), outStride: outStride)
+            if let place = problem.b.scales?.floats(row: first, block: blocks.lowerBound, segment: segment) {
+                (arguments.scales, arguments.scaleStride) = (place, (problem.b.scales?.rowStride ?? 0) / 4)
+            } else if let scales = problem.b.scales {
+                scales.gather(rows: rows, blocks: blocks, segment: segment, into: table)
+            } else {
+                table.update(repeating: 1, count: rows.count)
+            }
+            kernels.linearFloat4(&arguments)
         }
     }
 }

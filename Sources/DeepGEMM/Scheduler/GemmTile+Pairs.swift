@@ -54,21 +54,17 @@ extension GemmTile {
                         depth, segment, into: UnsafeMutableRawPointer(own), stride: pairRowBytes, staging: staging,
                         pairs)
                 }
-                gather(problem.a.scales, problem.a.firstRow, rows, depth, segment, into: scales.a)
+                gatherScales(depth, segment, into: scales.a)
                 for side in sides {
                     var first = side.outputs.lowerBound
                     while first < side.outputs.upperBound {
                         let last = min(first + blocking.panelRows, endOfScales(from: first, side.outputs))
                         packPairUnits(
-                            first..<last, depth, segment, into: UnsafeMutableRawPointer(panel), staging: staging, pairs)
-                        // Behind the last panel the next chunk begins again with the first.
-                        let isLast = last == side.outputs.upperBound
-                        let next = problem.b.address(
-                            row: isLast ? side.outputs.lowerBound : last,
-                            k: isLast ? depth.upperBound : depth.lowerBound, segment: segment)
+                            first..<last, depth, segment, into: UnsafeMutableRawPointer(panel), pairs)
                         multiplyPairs(
                             first..<last, depth, segment, blocking, a: packed, b: panel, scales,
-                            out: sums + (side.column + first - side.outputs.lowerBound), next: next, pairs)
+                            out: sums + (side.column + first - side.outputs.lowerBound),
+                            next: next(behind: last, side.outputs, depth, segment), pairs)
                         first = last
                     }
                 }
@@ -111,6 +107,7 @@ extension GemmTile {
             count: depth.count, rowScales: UnsafePointer(scales.products), rowScaleStride: blocks, columnScales: nil,
             columnScaleStride: GemmScratch.panelRows, out: out, outStride: GemmScratch.tileStride, ahead: nil,
             aheadStride: problem.b.stride, aheadByteCount: problem.b.format == .bfloat16 ? 2 : 1)
+        arguments.aheadIsColumns = problem.b.order == .mnMajor
         if problem.hasWideScales {
             gather(problem.b.scales, 0, outputs.lowerBound..<outputs.lowerBound + 1, depth, segment, into: scales.b)
             multiply(scales.a, by: scales.b, blocks: blocks, into: scales.products)
@@ -126,7 +123,7 @@ extension GemmTile {
         }
         for row in Swift.stride(from: 0, to: rows.count, by: blocking.rowBlock) {
             arguments.rowCount = min(blocking.rowBlock, rows.count - row)
-            arguments.ahead = row == 0 && problem.b.order == .kMajor ? next : nil
+            arguments.ahead = row == 0 ? next : nil
             pairs.product(&arguments)
             arguments.a += arguments.rowCount * pairRowBytes
             arguments.rowScales += arguments.rowCount * blocks
@@ -138,50 +135,70 @@ extension GemmTile {
 
     /// Multiplies few rows straight with B's codes.
     func runPairDirect(_ pairs: PairKernels, _ scratch: UnsafeMutablePointer<Float>) {
-        let packed = scratch + linearScratchCount
-        let line = packed + GemmScratch.directPackedCount
-        let table = line + GemmScratch.lineCount
-        let sums = table + GemmScratch.directTableCount
+        let line = scratch + linearScratchCount + GemmScratch.directPackedCount
+        let sums = line + GemmScratch.lineCount + GemmScratch.directTableCount
         start(sums, stride: GemmScratch.directColumns)
-        // What the packed rows have room for, in whole chunks.
-        let step = 2 * GemmScratch.directPackedCount / rows.count / linearChunk * linearChunk
         for segment in 0..<problem.segmentCount {
-            for from in Swift.stride(from: 0, to: problem.depth, by: step) {
-                let depth = from..<min(from + step, problem.depth)
-                let stride = ceilDivide(depth.count, 64) * 128
-                packPairRows(
-                    depth, segment, into: UnsafeMutableRawPointer(packed), stride: stride, staging: scratch, pairs)
-                let blocks = ceilDivide(depth.count, pairBlock)
-                let products = table + rows.count * blocks
-                let scalesOfB = products + rows.count * blocks
-                gather(problem.a.scales, problem.a.firstRow, rows, depth, segment, into: table)
-                for side in sides {
-                    var first = side.outputs.lowerBound
-                    while first < side.outputs.upperBound {
-                        let end = endOfScales(from: first, side.outputs)
-                        gather(problem.b.scales, 0, first..<first + 1, depth, segment, into: scalesOfB)
-                        multiply(table, by: scalesOfB, blocks: blocks, into: products)
-                        var arguments = PairLinearArguments(
-                            a: UnsafeRawPointer(packed), aStride: stride, rowCount: rows.count,
-                            w: problem.b.address(row: first, k: depth.lowerBound, segment: segment),
-                            wStride: problem.b.stride, outputCount: end - first, count: depth.count,
-                            scales: UnsafePointer(products), scaleStride: blocks,
-                            out: sums + (side.column + first - side.outputs.lowerBound),
-                            outStride: GemmScratch.directColumns)
-                        if problem.b.format == .float8E4M3 {
-                            pairs.linearFloat8E4M3(&arguments)
-                        } else {
-                            pairs.linearBFloat16(&arguments)
-                        }
-                        first = end
-                    }
-                }
-            }
+            addPairDirect(0..<problem.depth, segment, to: sums, stride: GemmScratch.directColumns, pairs, scratch)
         }
         finish(sums, stride: GemmScratch.directColumns, line: line)
     }
 
+    /// Adds the products of K indices from a whole chunk on, up to another or to the end.
+    func addPairDirect(
+        _ whole: Range<Int>, _ segment: Int, to sums: UnsafeMutablePointer<Float>, stride sumStride: Int,
+        _ pairs: PairKernels, _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        let packed = scratch + linearScratchCount
+        let table = packed + GemmScratch.directPackedCount + GemmScratch.lineCount
+        // What the packed rows have room for, in whole chunks.
+        let step = 2 * GemmScratch.directPackedCount / rows.count / linearChunk * linearChunk
+        for from in Swift.stride(from: whole.lowerBound, to: whole.upperBound, by: step) {
+            let depth = from..<min(from + step, whole.upperBound)
+            let stride = ceilDivide(depth.count, 64) * 128
+            packPairRows(
+                depth, segment, into: UnsafeMutableRawPointer(packed), stride: stride, staging: scratch, pairs)
+            let blocks = ceilDivide(depth.count, pairBlock)
+            let products = table + rows.count * blocks
+            let scalesOfB = products + rows.count * blocks
+            gatherScales(depth, segment, into: table)
+            for side in sides {
+                var first = side.outputs.lowerBound
+                while first < side.outputs.upperBound {
+                    let end = endOfScales(from: first, side.outputs)
+                    gather(problem.b.scales, 0, first..<first + 1, depth, segment, into: scalesOfB)
+                    multiply(table, by: scalesOfB, blocks: blocks, into: products)
+                    var arguments = PairLinearArguments(
+                        a: UnsafeRawPointer(packed), aStride: stride, rowCount: rows.count,
+                        w: problem.b.address(row: first, k: depth.lowerBound, segment: segment),
+                        wStride: problem.b.stride, outputCount: end - first, count: depth.count,
+                        scales: UnsafePointer(products), scaleStride: blocks,
+                        out: sums + (side.column + first - side.outputs.lowerBound), outStride: sumStride)
+                    if problem.b.format == .float8E4M3 {
+                        pairs.linearFloat8E4M3(&arguments)
+                    } else {
+                        pairs.linearBFloat16(&arguments)
+                    }
+                    first = end
+                }
+            }
+        }
+    }
+
     // MARK: Packing
+
+    /// The scales of the task's rows of A, as `gather` writes them.
+    private func gatherScales(_ depth: Range<Int>, _ segment: Int, into out: UnsafeMutablePointer<Float>) {
+        guard problem.a.indices != nil else {
+            return gather(problem.a.scales, problem.a.firstRow, rows, depth, segment, into: out)
+        }
+        let blocks = ceilDivide(depth.count, pairBlock)
+        for row in rows {
+            gather(
+                problem.a.scales, problem.a.place(row), 0..<1, depth, segment,
+                into: out + (row - rows.lowerBound) * blocks)
+        }
+    }
 
     /// The scales of some rows for every block of `pairBlock` elements, row by row; 1 without scales.
     private func gather(
@@ -225,6 +242,17 @@ extension GemmTile {
         _ depth: Range<Int>, _ segment: Int, into out: UnsafeMutableRawPointer, stride: Int,
         staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
     ) {
+        if problem.a.indices != nil {
+            for row in rows {
+                var tile = self
+                tile.problem.a = problem.a.only(row)
+                tile.rows = 0..<1
+                tile.packPairRows(
+                    depth, segment, into: out + (row - rows.lowerBound) * stride, stride: stride, staging: staging,
+                    pairs)
+            }
+            return
+        }
         guard problem.a.order != .kMajor else {
             var arguments = PairPackArguments(
                 source: problem.a.address(row: rows.lowerBound, k: depth.lowerBound, segment: segment),
@@ -246,23 +274,16 @@ extension GemmTile {
     /// Rows of B as units of bfloat16 numbers; at most a chunk.
     private func packPairUnits(
         _ outputs: Range<Int>, _ depth: Range<Int>, _ segment: Int, into out: UnsafeMutableRawPointer,
-        staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
+        _ pairs: PairKernels
     ) {
-        guard problem.b.order != .kMajor else {
-            var arguments = PairPackArguments(
-                source: problem.b.address(row: outputs.lowerBound, k: depth.lowerBound, segment: segment),
-                stride: problem.b.stride, rowCount: outputs.count, count: depth.count, out: out, outStride: 0)
-            return problem.b.format == .float8E4M3
-                ? pairs.packUnitsFloat8E4M3(&arguments) : pairs.packUnitsBFloat16(&arguments)
-        }
-        let narrow = UnsafeMutableRawPointer(staging + pairUnitRows * GemmScratch.packedStride)
-        for first in Swift.stride(from: outputs.lowerBound, to: outputs.upperBound, by: pairUnitRows) {
-            let end = min(first + pairUnitRows, outputs.upperBound)
-            stage(problem.b, first..<end, depth, segment, into: narrow, stride: pairRowBytes, staging: staging, pairs)
-            var arguments = PairPackArguments(
-                source: UnsafeRawPointer(narrow), stride: pairRowBytes, rowCount: end - first, count: depth.count,
-                out: out + (first - outputs.lowerBound) / pairUnitRows * pairUnitBytes, outStride: 0)
-            pairs.packUnitsBFloat16(&arguments)
+        var arguments = PairPackArguments(
+            source: problem.b.address(row: outputs.lowerBound, k: depth.lowerBound, segment: segment),
+            stride: problem.b.stride, rowCount: outputs.count, count: depth.count, out: out, outStride: 0)
+        switch (problem.b.order, problem.b.format) {
+        case (.kMajor, .float8E4M3): pairs.packUnitsFloat8E4M3(&arguments)
+        case (.kMajor, _): pairs.packUnitsBFloat16(&arguments)
+        case (.mnMajor, .float8E4M3): pairs.packColumnsFloat8E4M3(&arguments)
+        case (.mnMajor, _): pairs.packColumnsBFloat16(&arguments)
         }
     }
 

@@ -73,7 +73,8 @@ struct GemmTile {
                             interleaves: problem.b.isCodeOrdered, kernels)
                         multiply(
                             first..<last, from..<end, segment, blocking, packed: packed, panel: panel, scaled: scaled,
-                            table: table, sums: sums + (side.column + first - side.outputs.lowerBound))
+                            table: table, sums: sums + (side.column + first - side.outputs.lowerBound),
+                            next: next(behind: last, side.outputs, from..<end, segment))
                         first = last
                     }
                 }
@@ -81,6 +82,14 @@ struct GemmTile {
             }
         }
         finish(sums, stride: GemmScratch.tileStride, line: line)
+    }
+
+    /// The rows of B that are packed behind row `last`: behind the last panel the next chunk begins again with the
+    /// first.
+    func next(behind last: Int, _ outputs: Range<Int>, _ depth: Range<Int>, _ segment: Int) -> UnsafeRawPointer {
+        let isLast = last == outputs.upperBound
+        return problem.b.address(
+            row: isLast ? outputs.lowerBound : last, k: isLast ? depth.upperBound : depth.lowerBound, segment: segment)
     }
 
     /// Packs the task's rows of A.
@@ -104,9 +113,10 @@ struct GemmTile {
     private func multiply(
         _ outputs: Range<Int>, _ depth: Range<Int>, _ segment: Int, _ blocking: GemmBlocking,
         packed: UnsafeMutablePointer<Float>, panel: UnsafeMutablePointer<Float>, scaled: UnsafeMutablePointer<Float>,
-        table: UnsafeMutablePointer<Float>, sums: UnsafeMutablePointer<Float>
+        table: UnsafeMutablePointer<Float>, sums: UnsafeMutablePointer<Float>, next ahead: UnsafeRawPointer
     ) {
         let stride = GemmScratch.packedStride
+        let aheadByteCount = depth.count * problem.b.format.bitCount / 8
         let padded = ceilDivide(depth.count, elementGroup) * elementGroup
         let runs = ceilDivide(outputs.count, GemmScratch.outputRun)
         var row = 0
@@ -128,7 +138,9 @@ struct GemmTile {
                     a: UnsafePointer(a), aStride: stride, rowCount: count, b: UnsafePointer(panel + from * stride),
                     bStride: stride, outputCount: min(GemmScratch.outputRun, outputs.count - from), count: padded,
                     factor: factor, out: sums + (row * GemmScratch.tileStride + from),
-                    outStride: GemmScratch.tileStride)
+                    outStride: GemmScratch.tileStride,
+                    ahead: row == 0 && problem.b.order == .kMajor ? ahead + from * problem.b.stride : nil,
+                    aheadStride: problem.b.stride, aheadByteCount: aheadByteCount)
                 kernels.dotPanel(&arguments)
             }
             row += count

@@ -18,6 +18,8 @@ struct OperandSlice {
     var scales: ScaleSlice?
     /// Bytes from one matrix to the next where several are summed.
     var segmentStride = 0
+    /// The stored row of each row, counted from `firstRow`, where these are gathered.
+    var indices: UnsafePointer<Int64>?
 
     init(_ operand: MatrixOperand, group: Int = 0) {
         let bits = operand.format.bitCount
@@ -27,11 +29,26 @@ struct OperandSlice {
         stride = operand.stride * bits / 8
         scales = operand.scales.map { ScaleSlice($0, group: group) }
         segmentStride = operand.groupStride * bits / 8
+        indices = operand.gathered?.indices
+    }
+
+    /// The stored row that is row `row` of the slice.
+    func place(_ row: Int) -> Int {
+        guard let indices else { return firstRow + row }
+        return Int(indices[firstRow + row])
+    }
+
+    /// One row of gathered ones, as a slice of its own.
+    func only(_ row: Int) -> OperandSlice {
+        var slice = self
+        slice.firstRow = place(row)
+        slice.indices = nil
+        return slice
     }
 
     /// Whether each K index is next to the following one as a float: nothing to be packed for the direct path.
     var isPlainFloat: Bool {
-        format == .float32 && order == .kMajor && scales == nil && stride % 4 == 0
+        format == .float32 && order == .kMajor && scales == nil && indices == nil && stride % 4 == 0
             && UInt(bitPattern: base) % 4 == 0 && segmentStride % 4 == 0
     }
 
@@ -43,7 +60,7 @@ struct OperandSlice {
 
     /// Where element (row, k) lies; k is a multiple of 8.
     func address(row: Int, k: Int, segment: Int = 0) -> UnsafeRawPointer {
-        let (inner, outer) = order == .kMajor ? (k, firstRow + row) : (firstRow + row, k)
+        let (inner, outer) = order == .kMajor ? (k, place(row)) : (place(row), k)
         return base + (segment * segmentStride + outer * stride + inner * format.bitCount / 8)
     }
 
@@ -58,6 +75,15 @@ struct OperandSlice {
         unitRows: Int = 1, table: UnsafeMutablePointer<Float>, usesScales: Bool, isRaw: Bool, interleaves: Bool,
         _ kernels: KernelTable
     ) {
+        if indices != nil {
+            for row in rows {
+                only(row).pack(
+                    rows: 0..<1, columns: columns, segment: segment, into: out + (row - rows.lowerBound) * outStride,
+                    outStride: outStride, table: table, usesScales: usesScales, isRaw: isRaw, interleaves: interleaves,
+                    kernels)
+            }
+            return
+        }
         var arguments = PackArguments(
             source: address(row: rows.lowerBound, k: columns.lowerBound, segment: segment), stride: stride,
             rowsAreContiguous: order == .mnMajor,
@@ -158,6 +184,15 @@ struct ScaleSlice {
                 out[index] = Float(UE8M0(bitPattern: source.loadUnaligned(as: UInt8.self)))
             }
         }
+    }
+
+    /// The scale of a row's block, where it is a float and that of the next block is its neighbour.
+    func floats(row: Int, block: Int, segment: Int) -> UnsafePointer<Float>? {
+        let address = base + (segment * segmentStride + row * rowStride + block * blockStride)
+        guard encoding == .float32, granularity.rows == 1, blockStride == 4, rowStride % 4 == 0,
+            UInt(bitPattern: address) % 4 == 0
+        else { return nil }
+        return address.assumingMemoryBound(to: Float.self)
     }
 
     /// Goes on to the next group of K, behind one of `depth` elements.

@@ -12,15 +12,25 @@ struct GemmPlanTests {
         "Few rows go straight through the codes, many through panels",
         arguments: [
             (1, MatrixOperand.Format.bfloat16, MatrixOperand.Order.kMajor, GemmBlocking.Path.direct),
-            (32, .float8E4M3, .kMajor, .direct), (33, .float8E4M3, .kMajor, .panel), (1, .float4E2M1, .kMajor, .panel),
+            (32, .float8E4M3, .kMajor, .direct), (33, .float8E4M3, .kMajor, .panel), (4, .float4E2M1, .kMajor, .direct),
+            (5, .float4E2M1, .kMajor, .panel),
             (1, .bfloat16, .mnMajor, .panel), (4096, .float32, .kMajor, .panel),
         ])
     func paths(
         m: Int, format: MatrixOperand.Format, order: MatrixOperand.Order, path: GemmBlocking.Path
     ) throws {
-        let plan = try GemmPlan(m: m, n: 4096, k: 7168, formatB: format, orderB: order, threads: 2)
+        let plan = try GemmPlan(
+            m: m, n: 4096, k: 7168, formatB: format, orderB: order, threads: 2, multipliesPairs: false)
         #expect(plan.blocking.path == path)
         #expect(plan.description.contains(path.rawValue + ":"))
+    }
+
+    @Test("Wide tiles pay for packing earlier")
+    func wideTiles() throws {
+        for (m, path) in [(12, GemmBlocking.Path.direct), (13, .panel)] {
+            let plan = try GemmPlan(m: m, n: 4096, k: 7168, formatB: .bfloat16, threads: 2, multipliesPairs: true)
+            #expect(plan.blocking.path == path && plan.description.contains(path.rawValue + ":"))
+        }
     }
 
     @Test("Scales of single rows of FP8 weights take the panels and multiply the weights")
@@ -62,7 +72,7 @@ struct GemmPlanTests {
         let plan = try GemmPlan(
             m: 512, n: 4096, k: 4096, formatB: .bfloat16, threads: 2, cacheBytes: kibibytes << 10)
         #expect(plan.panelBytes + plan.rowBlockBytes <= kibibytes << 10)
-        #expect(plan.blocking.panelRows >= min(128, kibibytes / 8) && plan.blocking.taskColumns % 128 == 0)
+        #expect(plan.blocking.panelRows >= min(64, kibibytes / 16) && plan.blocking.taskColumns % 128 == 0)
     }
 
     @Test("A plan of groups counts the tasks of all of them")
