@@ -9,11 +9,12 @@ public enum FathomMain {
     ///
     /// - Returns: the process's exit status.
     public static func run(_ arguments: [String]) async -> Int32 {
-        defer { LedGroup.leave() }
         do {
             var command = try Fathom.parseAsRoot(arguments)
             let recording = TraceRecording(command)
             do {
+                // Before the trace ends: ranks that this one leads write theirs when it has left.
+                defer { LedGroup.leave() }
                 if var asynchronous = command as? any AsyncParsableCommand {
                     try await asynchronous.run()
                 } else {

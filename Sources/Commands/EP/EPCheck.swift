@@ -7,7 +7,7 @@ import Platform
 import Ranks
 
 /// Whether tokens reach their experts and come back, over whatever connects the ranks.
-struct EPCheck: ParsableCommand {
+struct EPCheck: ParsableCommand, TracedCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Check low-latency dispatch and combine of a group of ranks, bit for bit.",
@@ -43,6 +43,8 @@ struct EPCheck: ParsableCommand {
     var seed: UInt64 = 1
 
     @OptionGroup var output: OutputOptions
+
+    @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
         for (flag, value) in [
