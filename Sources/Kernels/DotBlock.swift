@@ -20,8 +20,8 @@ public struct DotBlockArguments {
     /// [rowCount, outputCount], rows `outStride` floats apart.
     public var out: UnsafeMutablePointer<Float>
     public var outStride: Int
-    /// Memory to ask for meanwhile, or nil; `dotPanel` only: `outputCount` rows of `aheadByteCount` bytes, `aheadStride`
-    /// bytes apart.
+    /// Memory to ask for meanwhile, or nil; `dotPanel` only: `outputCount` rows of `aheadByteCount` bytes,
+    /// `aheadStride` bytes apart.
     public var ahead: UnsafeRawPointer?
     public var aheadStride: Int
     public var aheadByteCount: Int

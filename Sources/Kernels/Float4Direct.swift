@@ -162,7 +162,10 @@ func float4Tile<I: InstructionSet, let M: Int>(
         }
     }
     if whole < end {
-        float4Edge(I.self, DotPanelTile<M>.self, g, m, n, whole, end, &s0, &s1, &s2, &s3)
+        // Copies, since what is lent to a function would be kept in memory all the time.
+        var (e0, e1, e2, e3) = (s0, s1, s2, s3)
+        float4Edge(I.self, DotPanelTile<M>.self, g, m, n, whole, end, &e0, &e1, &e2, &e3)
+        (s0, s1, s2, s3) = (e0, e1, e2, e3)
     }
     let out = g.out + (m &* g.outStride &+ n)
     addRows(s0, s1, rows: M, to: out, g.outStride, count: unit)

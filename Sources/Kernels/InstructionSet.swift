@@ -91,8 +91,8 @@ extension InstructionSet where Runs == SIMD8<Float> {
 
 extension InstructionSet {
     /// A multiplication moves each code to the top of a 16-bit lane, an arithmetic shift spreads the sign, and a mask
-    /// leaves sign, exponent and mantissa where half precision has them. Single precision would not do: there the code of
-    /// ½ is a subnormal number, whose multiplication is slow.
+    /// leaves sign, exponent and mantissa where half precision has them. Single precision would not do: there the code
+    /// of ½ is a subnormal number, whose multiplication is slow.
     @inlinable @inline(__always)
     public static func smallFloats(float4Codes word: UInt32) -> SIMD8<Float> {
         let low = UInt16(truncatingIfNeeded: word)

@@ -28,8 +28,8 @@ public protocol PairInstructionSet: InstructionSet {
     /// Codes 8…15 of each quarter.
     static func upperE4M3(_ codes: SIMD16<UInt32>) -> SIMD16<UInt32>
 
-    /// Makes rows of the columns of the eight by eight numbers in each quarter of eight vectors: row j of quarter q goes
-    /// to `out` + q · `stride` + 16 · j.
+    /// Makes rows of the columns of the eight by eight numbers in each quarter of eight vectors: row j of quarter q
+    /// goes to `out` + q · `stride` + 16 · j.
     static func storeTransposed(
         _ rows: borrowing InlineArray<8, SIMD16<UInt32>>, to out: UnsafeMutableRawPointer, stride: Int)
 

@@ -293,8 +293,8 @@ static inline fathom_float16 fathom_quarter_sums(fathom_float16 a, fathom_float1
     return __builtin_shufflevector(sums, sums, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 }
 
-/// Eight by eight numbers of two bytes in each quarter of eight vectors at `source`: row i of a quarter becomes column i. Row j of
-/// quarter q goes to `out` + q · `quarter_stride` + 16 · j.
+/// Eight by eight numbers of two bytes in each quarter of eight vectors at `source`: row i of a quarter becomes column
+/// i. Row j of quarter q goes to `out` + q · `quarter_stride` + 16 · j.
 static inline void fathom_store_transposed(const void *source, void *out, long quarter_stride) {
     fathom_word16 rows[8];
     __builtin_memcpy(rows, source, sizeof rows);

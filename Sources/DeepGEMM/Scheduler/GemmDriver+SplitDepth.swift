@@ -9,8 +9,8 @@ internal import Workers
 
 /// Few rows of few columns, whose threads divide K.
 ///
-/// Every chunk's sums are kept apart, and at the end added to D's in ascending order, which is what one thread does that
-/// goes through K alone: so the bits are the same whatever the number of parts.
+/// Every chunk's sums are kept apart, and at the end added to D's in ascending order, which is what one thread does
+/// that goes through K alone: so the bits are the same whatever the number of parts.
 extension GemmDriver {
     /// Computes one product whose blocking has parts of K.
     func runSplit(_ problem: GemmProblem, _ blocking: GemmBlocking, on context: ComputeContext) {
