@@ -13,6 +13,8 @@ public final class ComputeContext: Sendable {
     public let kernels: KernelTable
     /// Products of bfloat16 pairs; nil where the instruction set has none.
     public let pairKernels: PairKernels?
+    /// Attention on bfloat16 pairs; nil where the instruction set has none.
+    public let pairAttention: PairAttentionKernels?
     private let scratch: [AlignedBuffer<Float>]
     private let shared: Mutex<AlignedBuffer<Float>>
 
@@ -31,6 +33,7 @@ public final class ComputeContext: Sendable {
         self.level = selected
         kernels = selected.kernels
         pairKernels = selected.pairKernels
+        pairAttention = selected.pairAttention
         var buffers: [AlignedBuffer<Float>] = []
         for _ in 0..<threadCount {
             buffers.append(try AlignedBuffer(count: Self.scratchCount, purpose: "kernel scratch"))

@@ -57,6 +57,15 @@ public enum InstructionSetLevel: String, Sendable, CaseIterable, Comparable {
         #endif
     }
 
+    /// The level's attention on bfloat16 pairs; nil where it has none. The processor must be able to run it.
+    public var pairAttention: PairAttentionKernels? {
+        #if arch(x86_64)
+        self == .avx512 ? avx512PairAttention : nil
+        #else
+        nil
+        #endif
+    }
+
     /// The level's sums of rows. The processor must be able to run them.
     public var rowSums: RowSumKernels {
         #if arch(x86_64)

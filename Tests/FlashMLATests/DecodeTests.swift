@@ -45,7 +45,8 @@ struct DecodeTests {
         let expected = test.reference()
         for level in InstructionSetLevel.available {
             let context = try ComputeContext(threadCount: 2, level: level)
-            expectDecode(try test.run(on: context), expected, "\(level), \(extents)")
+            expectDecode(
+                try test.run(on: context), expected, spread: test.spread(on: context), "\(level), \(extents)")
         }
     }
 

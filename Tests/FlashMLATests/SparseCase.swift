@@ -159,6 +159,29 @@ struct SparseCase {
         }
     }
 
+    /// Σ weight · |value| for each result where the instruction set rounds weights to bfloat16 (`denseDecode`), else
+    /// nil.
+    func spread(on context: ComputeContext) -> [Float]? {
+        guard context.pairAttention != nil, shape.type == .bfloat16 else { return nil }
+        var found: [Float] = []
+        for token in 0..<tokenCount {
+            // The magnitudes of the values before the key, which no query sees.
+            let keys = keys(token: token).map { (row: [Float]) -> [Float] in
+                let values: [Float] = row.prefix(shape.valueWidth).map { abs($0) }
+                return values + row
+            }
+            for head in 0..<shape.heads {
+                let row = token * shape.heads + head
+                var query = [Float](repeating: 0, count: shape.valueWidth)
+                query += queries[row * shape.rowWidth..<(row + 1) * shape.rowWidth]
+                found += ReferenceSparse(
+                    query: query, keys: keys, valueWidth: shape.valueWidth, scale: scale, sink: sinks?[head]
+                ).out.map { Float($0) }
+            }
+        }
+        return found
+    }
+
     /// The definition's results; statistics [requests, heads, tokens].
     func reference() -> Results {
         var found = Results(

@@ -252,11 +252,15 @@ static inline fathom_word16 fathom_gather_quarters(const void *a, const void *b,
 #define FATHOM_LOWER_HIGH                                                                                              \
     {FATHOM_EVEN, FATHOM_ODD, FATHOM_EVEN, FATHOM_ODD, FATHOM_EVEN, FATHOM_ODD, FATHOM_EVEN, FATHOM_ODD}
 
-/// Codes 0…7 (or 8…15) of each quarter as bfloat16.
-static inline fathom_word16 fathom_decode_e4m3(fathom_word16 codes, bool upper) {
+/// Codes 0…7 (or 8…15) of each quarter as bfloat16; NaN codes as NaN if that is asked for.
+static inline fathom_word16 fathom_decode_e4m3_nan(fathom_word16 codes, bool upper, bool has_nan) {
     typedef char byte64 __attribute__((vector_size(64)));
-    const fathom_byte64 upper_low = FATHOM_UPPER_LOW, upper_high = FATHOM_UPPER_HIGH;
-    const fathom_byte64 lower_low = FATHOM_LOWER_LOW, lower_high = FATHOM_LOWER_HIGH;
+    const fathom_byte64 upper_low = FATHOM_UPPER_LOW, lower_low = FATHOM_LOWER_LOW;
+    fathom_byte64 upper_high = FATHOM_UPPER_HIGH, lower_high = FATHOM_LOWER_HIGH;
+    if (has_nan) {
+        upper_high[63] = 0x7F;
+        lower_high[63] = 0xC0;
+    }
     byte64 index = (byte64)codes;
     fathom_byte64 high = (fathom_byte64)__builtin_ia32_vpermi2varqi512((byte64)upper_low, index, (byte64)upper_high);
     fathom_byte64 low = (fathom_byte64)__builtin_ia32_vpermi2varqi512((byte64)lower_low, index, (byte64)lower_high);
@@ -269,6 +273,11 @@ static inline fathom_word16 fathom_decode_e4m3(fathom_word16 codes, bool upper) 
                        low, high, 0, 64, 1, 65, 2, 66, 3, 67, 4, 68, 5, 69, 6, 70, 7, 71, 16, 80, 17, 81, 18, 82, 19,
                        83, 20, 84, 21, 85, 22, 86, 23, 87, 32, 96, 33, 97, 34, 98, 35, 99, 36, 100, 37, 101, 38, 102,
                        39, 103, 48, 112, 49, 113, 50, 114, 51, 115, 52, 116, 53, 117, 54, 118, 55, 119);
+}
+
+/// Codes 0…7 (or 8…15) of each quarter as bfloat16.
+static inline fathom_word16 fathom_decode_e4m3(fathom_word16 codes, bool upper) {
+    return fathom_decode_e4m3_nan(codes, upper, false);
 }
 #undef FATHOM_EIGHT
 #undef FATHOM_EVEN
@@ -400,8 +409,9 @@ static inline fathom_float16 fathom_float4_levels(const void *first, const void 
     return __builtin_ia32_permvarsf512(levels, (index16)(words >> shifts));
 }
 
-/// In each quarter the sums of that quarter of four vectors, in the order (0+2)+(1+3).
-static inline fathom_float16 fathom_quarters(fathom_float16 a, fathom_float16 b, fathom_float16 c, fathom_float16 d) {
+/// Of each quarter of four vectors the sum (0+2)+(1+3); the four sums of a quarter side by side.
+static inline fathom_float16 fathom_quarter_columns(fathom_float16 a, fathom_float16 b, fathom_float16 c,
+                                                    fathom_float16 d) {
 #define FATHOM_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
 #define FATHOM_HIGH(a, b) __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
     fathom_float16 ab = FATHOM_LOW(a, b) + FATHOM_HIGH(a, b);
@@ -417,7 +427,7 @@ static inline fathom_float16 fathom_quarters(fathom_float16 a, fathom_float16 b,
 static inline void fathom_add_half_sums(fathom_float16 a, fathom_float16 b, fathom_float16 c, fathom_float16 d,
                                         fathom_float16 e, fathom_float16 f, fathom_float16 g, fathom_float16 h,
                                         float factor, void *first, void *second) {
-    fathom_float16 x = fathom_quarters(a, b, c, d), y = fathom_quarters(e, f, g, h);
+    fathom_float16 x = fathom_quarter_columns(a, b, c, d), y = fathom_quarter_columns(e, f, g, h);
     fathom_float16 sums =
         __builtin_shufflevector(x, y, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
         __builtin_shufflevector(x, y, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
@@ -429,6 +439,53 @@ static inline void fathom_add_half_sums(fathom_float16 a, fathom_float16 b, fath
     __builtin_memcpy(&old, second, sizeof old);
     old += __builtin_shufflevector(sums, sums, 8, 9, 10, 11, 12, 13, 14, 15);
     __builtin_memcpy(second, &old, sizeof old);
+}
+
+/// The sums of the quarters of each of four vectors, in the order (0+2)+(1+3), those of `a` first.
+static inline fathom_float16 fathom_add_quarters(fathom_float16 a, fathom_float16 b, fathom_float16 c,
+                                                 fathom_float16 d) {
+#define FATHOM_LOW(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+#define FATHOM_HIGH(a, b) __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
+    fathom_float16 ab = FATHOM_LOW(a, b) + FATHOM_HIGH(a, b);
+    fathom_float16 cd = FATHOM_LOW(c, d) + FATHOM_HIGH(c, d);
+#undef FATHOM_LOW
+#undef FATHOM_HIGH
+    return __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+           __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+
+typedef uint16_t fathom_half32 __attribute__((vector_size(64)));
+
+/// Words of the lower (or upper) four 16-bit numbers of each quarter of `a`, each with its partner from `b` above it.
+static inline fathom_word16 fathom_pair_halves(fathom_word16 a, fathom_word16 b, bool upper) {
+    fathom_half32 x = (fathom_half32)a, y = (fathom_half32)b;
+    return upper ? (fathom_word16)__builtin_shufflevector(
+                       x, y, 4, 36, 5, 37, 6, 38, 7, 39, 12, 44, 13, 45, 14, 46, 15, 47, 20, 52, 21, 53, 22, 54, 23, 55,
+                       28, 60, 29, 61, 30, 62, 31, 63)
+                 : (fathom_word16)__builtin_shufflevector(
+                       x, y, 0, 32, 1, 33, 2, 34, 3, 35, 8, 40, 9, 41, 10, 42, 11, 43, 16, 48, 17, 49, 18, 50, 19, 51,
+                       24, 56, 25, 57, 26, 58, 27, 59);
+}
+
+/// bfloat16 numbers times powers of two, given by what they add to the bits; zeros stay.
+static inline fathom_word16 fathom_raise_pairs(fathom_word16 numbers, uint16_t low_step, uint16_t high_step) {
+    fathom_half32 x = (fathom_half32)numbers, low = x - x + low_step, high = x - x + high_step;
+    fathom_half32 steps = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 48,
+                                                  49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63);
+    return (fathom_word16)(x + (steps & (fathom_half32)((x & 0x7FFF) != 0)));
+}
+
+/// As `fathom_pair_halves` with the lower (or upper) eight bytes of each quarter.
+static inline fathom_word16 fathom_pair_bytes(fathom_word16 a, fathom_word16 b, bool upper) {
+    fathom_byte64 x = (fathom_byte64)a, y = (fathom_byte64)b;
+    return upper ? (fathom_word16)__builtin_shufflevector(
+                       x, y, 8, 72, 9, 73, 10, 74, 11, 75, 12, 76, 13, 77, 14, 78, 15, 79, 24, 88, 25, 89, 26, 90, 27,
+                       91, 28, 92, 29, 93, 30, 94, 31, 95, 40, 104, 41, 105, 42, 106, 43, 107, 44, 108, 45, 109, 46,
+                       110, 47, 111, 56, 120, 57, 121, 58, 122, 59, 123, 60, 124, 61, 125, 62, 126, 63, 127)
+                 : (fathom_word16)__builtin_shufflevector(
+                       x, y, 0, 64, 1, 65, 2, 66, 3, 67, 4, 68, 5, 69, 6, 70, 7, 71, 16, 80, 17, 81, 18, 82, 19, 83, 20,
+                       84, 21, 85, 22, 86, 23, 87, 32, 96, 33, 97, 34, 98, 35, 99, 36, 100, 37, 101, 38, 102, 39, 103,
+                       48, 112, 49, 113, 50, 114, 51, 115, 52, 116, 53, 117, 54, 118, 55, 119);
 }
 #endif
 

@@ -14,7 +14,8 @@ struct MLABench: ParsableCommand, TracedCommand {
         discussion: """
             Decode: 576-wide rows, 512-wide values, page 64; v32, model1, v41 and v41fp4 are packed FP8 and FP4 caches \
             of 656, 584, 528 and 288 bytes a token (the last three 512 wide). A bound is the larger of the times that \
-            the operations need at multiply-add peak and the keys at read bandwidth. 'drawn' are lengths from \
+            the operations need at multiply-add peak, or that of bfloat16 pairs where they serve, and the keys at \
+            read bandwidth. 'drawn' are lengths from \
             1 to 32768, beside requests of equal length and the same total.
 
             EXAMPLES

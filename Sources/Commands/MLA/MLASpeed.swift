@@ -16,10 +16,11 @@ struct MLASpeed: Report {
         /// Median time of a call.
         var seconds: Double
         var gigaflops: Double
+        /// Of the multiply-add peak, also where pairs of twice that rate were multiplied.
         var ofPeak: Double
         var gigabytesPerSecond: Double
         var ofRead: Double
-        /// `multiply-add` or `read`: which of the machine's limits asks for more time.
+        /// `multiply-add`, `pairs` or `read`: which of the machine's limits asks for more time.
         var bound: String
         /// The bound's time divided by the measured one.
         var ofBound: Double
@@ -36,10 +37,10 @@ struct MLASpeed: Report {
             gigaflops = result.gigaflops
             gigabytesPerSecond = result.gigabytesPerSecond
             let bounds = result.bounds(machine)
-            ofPeak = bounds.multiplyAdd / result.seconds
+            ofPeak = gigaflops / machine.multiplyAddGigaflops
             ofRead = bounds.read / result.seconds
-            bound = bounds.multiplyAdd > bounds.read ? "multiply-add" : "read"
-            ofBound = max(ofPeak, ofRead)
+            bound = bounds.read > bounds.compute ? "read" : result.usesPairs ? "pairs" : "multiply-add"
+            ofBound = max(bounds.compute, bounds.read) / result.seconds
             self.speedOfEqual = speedOfEqual
         }
     }

@@ -8,26 +8,30 @@ internal import Tensors
 ///
 /// Holds two sets of running maximum, sum and unnormalised output: the current partition's and the total's.
 struct AttentionTile {
-    private let sequence: AttentionSequence
-    private let rows: AttentionRows
-    private let shape: AttentionShape
-    private let cache: PagedLatentCache
+    let sequence: AttentionSequence
+    let rows: AttentionRows
+    let shape: AttentionShape
+    let cache: PagedLatentCache
     private let keyHead: Int
     private let kernels: KernelTable
+    /// Nil where the tile computes in floats.
+    let pairs: PairOrder?
 
     // Scratch, see `scratchCount`.
     private let partition: AttentionSums
     private let total: AttentionSums
-    private let queries: UnsafeMutablePointer<Float>
-    private let keys: UnsafeMutablePointer<Float>
-    private let scores: UnsafeMutablePointer<Float>
-    private let limits: UnsafeMutablePointer<Int32>
+    let queries: UnsafeMutablePointer<Float>
+    let keys: UnsafeMutablePointer<Float>
+    let scores: UnsafeMutablePointer<Float>
+    let limits: UnsafeMutablePointer<Int32>
+    /// Not zero where packed keys may be multiplied as they are stored.
+    let areQueriesModerate: UnsafeMutablePointer<Int32>
 
     /// Floats of scratch that a tile needs.
     static func scratchCount(rowWidth: Int, valueWidth: Int) -> Int {
         let rows = AttentionSchedule.maximumRows
         return 2 * AttentionSums.floatCount(rowCount: rows, valueWidth: valueWidth)
-            + rows * (rowWidth + attentionBlockSize + 1) + attentionBlockSize * rowWidth
+            + rows * (rowWidth + attentionBlockSize + 1) + attentionBlockSize * rowWidth + 1
     }
 
     init(rows: AttentionRows, task: AttentionTask, scratch: UnsafeMutablePointer<Float>) {
@@ -37,6 +41,7 @@ struct AttentionTile {
         cache = task.cache
         keyHead = rows.heads.lowerBound / task.group
         kernels = task.context.kernels
+        pairs = task.pairs(for: sequence)
         // SAFETY: the scratch is large enough for all of these (`scratchCount`) and belongs to this task.
         let limit = AttentionSchedule.maximumRows
         var next = scratch
@@ -52,18 +57,20 @@ struct AttentionTile {
         scores = take(limit * attentionBlockSize)
         // SAFETY: an Int32 has the size and alignment of a Float.
         limits = UnsafeMutableRawPointer(take(limit)).bindMemory(to: Int32.self, capacity: limit)
+        areQueriesModerate = UnsafeMutableRawPointer(take(1)).bindMemory(to: Int32.self, capacity: 1)
     }
 
     /// Token and head of row `row`.
-    private func place(_ row: Int) -> (token: Int, head: Int) {
+    func place(_ row: Int) -> (token: Int, head: Int) {
         (
             rows.tokens.lowerBound + row / rows.heads.count,
             rows.heads.lowerBound + row % rows.heads.count
         )
     }
 
-    /// Puts the tile's queries side by side, as floats.
+    /// Puts the tile's queries side by side, as floats or as pairs take them.
     func gatherQueries() {
+        if let pairs { return gatherQueries(pairs) }
         for row in 0..<rows.count {
             let (token, head) = place(row)
             let source = sequence.queries.row(token: token, head: head)
@@ -108,6 +115,12 @@ struct AttentionTile {
         for first in stride(from: index * partitionSize, to: end, by: attentionBlockSize) {
             sumBlock(first: first, keyCount: min(attentionBlockSize, end - first), into: sums)
         }
+        // A row whose every score was NaN has no maximum, and is not to be taken for one that saw no key.
+        for row in 0..<rows.count where sums.maxima[row] == -.infinity {
+            guard sequence.extent.visible(place(row).token) > index * partitionSize else { continue }
+            sums.maxima[row] = 0
+            sums.sums[row] = .nan
+        }
     }
 
     /// Folds in the keys at positions first ..< first + keyCount.
@@ -115,6 +128,7 @@ struct AttentionTile {
         for row in 0..<rows.count {
             limits[row] = Int32(clamping: sequence.extent.visible(place(row).token) - first)
         }
+        if let pairs { return sumBlock(first: first, keyCount: keyCount, into: sums, pairs) }
         let stored = usesStoredKeys ? storedKeys(first: first, count: keyCount) : nil
         let (pointer, stride) =
             stored.map { ($0, cache.rowStride) } ?? keys(first: first, count: keyCount)
@@ -126,8 +140,7 @@ struct AttentionTile {
             outStride: shape.valueWidth, scores: scores)
         guard stored != nil else { return kernels.attentionBlock(&arguments) }
         // Where the next page lies only the table tells.
-        let visible = sequence.extent.visible(rows.tokens.upperBound - 1)
-        if cache.rowStride == shape.rowWidth, first + attentionBlockSize < visible {
+        if cache.rowStride == shape.rowWidth, first + attentionBlockSize < visibleCount {
             arguments.ahead = storedKeys(first: first + attentionBlockSize, count: 1)
         }
         if cache.scalarType == .bfloat16 {
@@ -137,6 +150,9 @@ struct AttentionTile {
         }
     }
 
+    /// Keys that some row of the tile sees.
+    var visibleCount: Int { sequence.extent.visible(rows.tokens.upperBound - 1) }
+
     /// Whether keys are multiplied as they are stored.
     private var usesStoredKeys: Bool {
         rows.count <= storedAttentionRows && cache.packed == nil
@@ -145,7 +161,7 @@ struct AttentionTile {
     }
 
     /// Where the keys at some positions lie; nil where not in one page.
-    private func storedKeys(first: Int, count: Int) -> UnsafeRawPointer? {
+    func storedKeys(first: Int, count: Int) -> UnsafeRawPointer? {
         let (entry, offset) = first.quotientAndRemainder(dividingBy: cache.pageSize)
         guard offset + count <= cache.pageSize else { return nil }
         return cache.row(block: Int(sequence.blockTable[entry]), offset: offset, keyHead: keyHead)
@@ -198,8 +214,8 @@ struct AttentionTile {
     }
 
     /// Asks for the row of a later position, if there is one: where the next page lies only the table tells.
-    private func ask(for position: Int) {
-        guard position < sequence.extent.visible(rows.tokens.upperBound - 1) else { return }
+    func ask(for position: Int) {
+        guard position < visibleCount else { return }
         let (entry, offset) = position.quotientAndRemainder(dividingBy: cache.pageSize)
         let block = Int(sequence.blockTable[entry])
         if let pages = cache.packed {
@@ -223,13 +239,26 @@ struct AttentionTile {
         let target = sequence.out.row(token: token, head: head)
         let logSum: Float
         // SAFETY: a row of results has room for `valueWidth` numbers of its type, aligned to it.
-        if sequence.out.scalarType == .float32 {
+        if let pairs {
+            // Neither keys nor queries are needed any more, and each has room for a value.
+            logSum = sums.finish(row: row, to: keys)
+            pairs.restore(keys, width: shape.valueWidth, to: queries)
+            write(queries, to: target)
+        } else if sequence.out.scalarType == .float32 {
             logSum = sums.finish(row: row, to: target.assumingMemoryBound(to: Float.self))
         } else {
-            // The queries are not needed any more, and a query has room for a value.
             logSum = sums.finish(row: row, to: queries)
-            kernels.roundBFloat16(queries, target.assumingMemoryBound(to: UInt16.self), shape.valueWidth)
+            write(queries, to: target)
         }
         if let logSums = sequence.logSums { logSums[head * sequence.extent.tokenCount + token] = logSum }
+    }
+    /// Writes a result in the type that is asked for.
+    private func write(_ row: UnsafePointer<Float>, to target: UnsafeMutableRawPointer) {
+        // SAFETY: a row of results has room for `valueWidth` numbers of its type, aligned to it.
+        if sequence.out.scalarType == .float32 {
+            target.assumingMemoryBound(to: Float.self).update(from: row, count: shape.valueWidth)
+        } else {
+            kernels.roundBFloat16(row, target.assumingMemoryBound(to: UInt16.self), shape.valueWidth)
+        }
     }
 }

@@ -45,9 +45,14 @@ public struct DecodeBenchmark: Sendable, Codable {
     public var gigaflops: Double { gigaflop / seconds }
     public var gigabytesPerSecond: Double { gigabyte / seconds }
 
-    /// The least time that a machine needs for the operations and for reading the keys; the larger one is the bound.
-    public func bounds(_ machine: MachineLimits) -> (multiplyAdd: Double, read: Double) {
-        (gigaflop / machine.multiplyAddGigaflops, gigabyte / machine.readGigabytesPerSecond)
+    /// Whether the call multiplied bfloat16 pairs; see `denseDecode`.
+    public var usesPairs: Bool
+
+    /// The least time that a machine needs for the operations, at the peak of the products that were used, and for
+    /// reading the keys; the larger one is the bound.
+    public func bounds(_ machine: MachineLimits) -> (compute: Double, read: Double) {
+        let peak = usesPairs ? machine.pairGigaflops ?? machine.multiplyAddGigaflops : machine.multiplyAddGigaflops
+        return (gigaflop / peak, gigabyte / machine.readGigabytesPerSecond)
     }
 
     /// Times several shapes in turn, so that what else goes on in the machine meets all of them.
@@ -75,7 +80,7 @@ public struct DecodeBenchmark: Sendable, Codable {
         return zip(data, times).map { item, times in
             DecodeBenchmark(
                 shape: item.shape, seconds: times.sorted()[times.count / 2], gigaflop: item.gigaflop,
-                gigabyte: item.gigabyte)
+                gigabyte: item.gigabyte, usesPairs: item.usesPairs(on: context))
         }
     }
 }
@@ -202,6 +207,11 @@ private struct DecodeBenchmarkData {
             default: memory.storeBytes(of: x, toByteOffset: index * 4, as: Float.self)
             }
         }
+    }
+
+    func usesPairs(on context: ComputeContext) -> Bool {
+        context.pairAttention != nil && (shape.format == "bf16" || cache.packed != nil)
+            && shape.rowWidth % 32 == 0 && shape.valueWidth % 64 == 0
     }
 
     var gigaflop: Double {

@@ -13,8 +13,10 @@ public import Platform
 /// An entry is void if it is −1 or at or beyond its request's length; the row behind it is never read. A token without
 /// a valid entry has out 0 and lse +∞, whatever the sink. A row with a NaN makes its token's results NaN.
 ///
-/// Any number of heads, list length and page size. The result of a token depends on its query and lists alone, bit
-/// for bit: not on other requests or threads. Time grows with the valid entries, and by a glance with the void ones.
+/// Any number of heads, list length and page size. Arithmetic is that of `denseDecode`: with bfloat16 queries weights
+/// are rounded to bfloat16 where the processor multiplies pairs, if both pools are bfloat16 or both are packed with
+/// codes of one width. The result of a token depends on its query and lists alone, bit for bit: not on other requests
+/// or threads. Time grows with the valid entries, and by a glance with the void ones.
 ///
 /// Memory beyond the arguments: the context's scratch; where there are fewer than two shares of work (up to 128 heads
 /// of a token) for a thread and lists are longer than 512, also the sums of their partitions, tokens · heads ·
@@ -36,6 +38,16 @@ public func sparseDecode(
     sinks: UnsafeBufferPointer<Float>? = nil, results: SparseResults, on context: ComputeContext
 ) throws(FathomError) {
     try SparseRule.check(queries: queries, scale: scale, sinks: sinks, results: results)
+    try runSparseDecode(
+        queries: queries, requestCount: requestCount, selection: selection, extra: extra, scale: scale, sinks: sinks,
+        results: results, fusion: nil, on: context)
+}
+
+/// Checks the lists of a call whose other arguments were checked, and runs it.
+func runSparseDecode(
+    queries: MHATensor, requestCount: Int, selection: SparseSelection, extra: SparseSelection?, scale: Float,
+    sinks: UnsafeBufferPointer<Float>?, results: SparseResults, fusion: SparseFusion?, on context: ComputeContext
+) throws(FathomError) {
     guard requestCount >= 0, requestCount == 0 ? queries.tokenCount == 0 : queries.tokenCount % requestCount == 0 else {
         throw FathomError(
             .usage,
@@ -55,6 +67,6 @@ public func sparseDecode(
     }
     let problem = SparseProblem(
         queries: queries, selections: [selection] + (extra.map { [$0] } ?? []), tokensPerRequest: tokens,
-        scale: scale, sinks: sinks, results: results)
+        scale: scale, sinks: sinks, results: results, fusion: fusion)
     try problem.run(on: context)
 }

@@ -87,4 +87,28 @@ public struct SparsePool {
             UnsafeMutableRawPointer(out).copyMemory(from: source, byteCount: rowWidth * 4)
         }
     }
+
+    /// Leading columns of a row that are packed codes; nil for rows of floats.
+    var latentWidth: Int? {
+        switch format {
+        case .float32: nil
+        case .bfloat16: 0
+        case .packed(let format): format.latentWidth
+        }
+    }
+
+    /// Row `index`, which is not of floats, as bfloat16 in the order of attention on pairs.
+    ///
+    /// - Parameter row: floats for scratch [rowWidth].
+    func decode(
+        _ index: Int, to out: UnsafeMutableRawPointer, row: UnsafeMutablePointer<Float>,
+        _ kernels: PairAttentionKernels
+    ) {
+        if let pages {
+            pages.decode(index, to: out, row: row, kernels)
+            return
+        }
+        let (page, offset) = index.quotientAndRemainder(dividingBy: pageSize)
+        out.copyMemory(from: baseAddress + (page * pageStride + offset * rowStride), byteCount: 2 * rowWidth)
+    }
 }

@@ -13,6 +13,8 @@ struct SparseProblem {
     /// [heads]; nil for none.
     var sinks: UnsafeBufferPointer<Float>?
     var results: SparseResults
+    /// What is done to queries and results besides; then `results.out` only says how large they are.
+    var fusion: SparseFusion?
 
     var tokenCount: Int { queries.tokenCount }
     var headCount: Int { queries.headCount }

@@ -10,9 +10,18 @@ enum SparseRule {
     static func check(
         queries: MHATensor, scale: Float, sinks: UnsafeBufferPointer<Float>?, results: SparseResults
     ) throws(FathomError) {
-        try check(queries, "queries")
+        try check(
+            queries: queries, scale: scale, sinks: sinks, logSums: results.logSums?.count,
+            maxima: results.maxima?.count)
         let out = results.out
         try MHARule.check(out, "out", like: queries, "the queries", width: min(out.width, queries.width), written: true)
+    }
+
+    /// What does not depend on the form of results.
+    static func check(
+        queries: MHATensor, scale: Float, sinks: UnsafeBufferPointer<Float>?, logSums: Int?, maxima: Int?
+    ) throws(FathomError) {
+        try check(queries, "queries")
         guard scale.isFinite else {
             throw FathomError(.usage, "the softmax scale is \(scale); it must be a finite number")
         }
@@ -25,8 +34,8 @@ enum SparseRule {
                 throw FathomError(.usage, "the sink of head \(head) is NaN; legal are numbers and ±infinity")
             }
         }
-        try check(results.logSums?.count, "log-sums", queries)
-        try check(results.maxima?.count, "maxima", queries)
+        try check(logSums, "log-sums", queries)
+        try check(maxima, "maxima", queries)
     }
 
     /// A view for reading by itself.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import KernelDispatch
+internal import Kernels
 internal import Platform
 internal import Tensors
 internal import Workers
@@ -23,7 +24,7 @@ extension SparseProblem {
         }
         forEach(schedule.itemCount, context) { index, worker in
             let item = schedule.item(index)
-            let tile = SparseTile(self, item, context.kernels, scratch: context.scratch(of: worker))
+            let tile = SparseTile(self, item, context, worker: worker)
             tile.gatherQueries()
             for partition in item.partitions where tile.sum(partition: partition) { tile.combine() }
             tile.finish()
@@ -36,13 +37,13 @@ extension SparseProblem {
         let sums = try AlignedBuffer<Float>(count: schedule.itemCount * slot, purpose: "sparse attention partitions")
         forEach(schedule.itemCount, context) { index, worker in
             let item = schedule.item(index)
-            let tile = SparseTile(self, item, context.kernels, scratch: context.scratch(of: worker))
+            let tile = SparseTile(self, item, context, worker: worker)
             tile.gatherQueries()
             let isEmpty = !tile.sum(partition: item.partitions.lowerBound)
             tile.storePartition(to: sums.baseAddress + index * slot, isEmpty: isEmpty)
         }
         forEach(schedule.tileCount, context) { index, worker in
-            let tile = SparseTile(self, schedule.tile(index), context.kernels, scratch: context.scratch(of: worker))
+            let tile = SparseTile(self, schedule.tile(index), context, worker: worker)
             for partition in 0..<partitionCount {
                 tile.combine(storedAt: sums.baseAddress + (index * partitionCount + partition) * slot)
             }
@@ -56,5 +57,13 @@ extension SparseProblem {
         context.team.run(taskCount: (count + perTask - 1) / perTask) { task, worker in
             for index in task * perTask..<min((task + 1) * perTask, count) { body(index, worker) }
         }
+    }
+
+    /// How the call is computed on pairs of bfloat16 numbers; nil where its queries or a pool are no such numbers.
+    func pairs(_ kernels: PairAttentionKernels?) -> PairOrder? {
+        guard fusion != nil || queries.scalarType == .bfloat16, let latentWidth = selections.first?.pool.latentWidth,
+            selections.allSatisfy({ $0.pool.latentWidth == latentWidth })
+        else { return nil }
+        return PairOrder(kernels, latentWidth: latentWidth, rowWidth: rowWidth, valueWidth: valueWidth)
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+internal import KernelDispatch
 internal import Kernels
 internal import Tensors
 
@@ -10,6 +11,8 @@ struct SparseTile {
     private let problem: SparseProblem
     private let item: SparseItem
     private let kernels: KernelTable
+    /// Nil where the tile computes in floats.
+    private let pairs: PairOrder?
     private let rowCount: Int
 
     // Scratch, see `scratchCount`.
@@ -24,6 +27,9 @@ struct SparseTile {
     /// Floats between gathered rows; the excess keeps columns from falling on the same cache sets.
     private static func keyStride(_ rowWidth: Int) -> Int { (rowWidth + 7) / 8 * 8 + 16 }
 
+    /// Floats from the keys to a row of scratch where keys are bfloat16 numbers, which leave half of the memory free.
+    private static func rowOffset(_ rowWidth: Int) -> Int { attentionBlockSize / 4 * PairOrder.keyStride(rowWidth) }
+
     /// Rows that go through the kernel together at most, so that their queries and sums stay close to the processor.
     private static let maximumStep = 18
 
@@ -34,12 +40,13 @@ struct SparseTile {
             + rows * (rowWidth + attentionBlockSize + 1) + attentionBlockSize * keyStride(rowWidth) + valueWidth
     }
 
-    init(_ problem: SparseProblem, _ item: SparseItem, _ kernels: KernelTable, scratch: UnsafeMutablePointer<Float>) {
+    init(_ problem: SparseProblem, _ item: SparseItem, _ context: ComputeContext, worker: Int) {
         self.problem = problem
         self.item = item
-        self.kernels = kernels
+        kernels = context.kernels
+        pairs = problem.pairs(context.pairAttention)
         rowCount = item.heads.count
-        var next = scratch
+        var next = context.scratch(of: worker)
         func take(_ count: Int) -> UnsafeMutablePointer<Float> {
             defer { next += count }
             return next
@@ -56,17 +63,37 @@ struct SparseTile {
         total.clear()
     }
 
-    /// Puts the tile's queries side by side as floats. Not needed where stored partitions are combined.
+    /// Puts the tile's queries side by side, as floats or as pairs take them. Not needed where stored partitions are
+    /// combined.
     func gatherQueries() {
+        let width = problem.rowWidth
         for row in 0..<rowCount {
-            let source = problem.queries.row(token: item.token, head: item.heads.lowerBound + row)
-            let target = queries + row * problem.rowWidth
-            if problem.queries.scalarType == .bfloat16 {
-                kernels.decodeBFloat16(source, target, problem.rowWidth, 1)
-            } else {
-                // SAFETY: a checked row of floats.
-                UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: problem.rowWidth * 4)
+            var source = UnsafeRawPointer(
+                problem.queries.row(token: item.token, head: item.heads.lowerBound + row))
+            var isBFloat16 = problem.queries.scalarType == .bfloat16
+            if let fusion = problem.fusion {
+                // SAFETY: there are no keys yet, and two of them have room for a query in both types.
+                copy(source, isBFloat16: isBFloat16, to: keys)
+                let rounded = UnsafeMutableRawPointer(keys + width).assumingMemoryBound(to: UInt16.self)
+                fusion.prepare(keys, width: width, token: item.token, rounded: rounded, kernels)
+                (source, isBFloat16) = (UnsafeRawPointer(rounded), true)
             }
+            if let pairs {
+                // SAFETY: a query of bfloat16 numbers has room in one of floats.
+                pairs.arrange(source, width: width, to: UnsafeMutableRawPointer(queries) + 2 * row * width)
+            } else {
+                copy(source, isBFloat16: isBFloat16, to: queries + row * width)
+            }
+        }
+    }
+
+    /// Copies a query as floats.
+    private func copy(_ source: UnsafeRawPointer, isBFloat16: Bool, to target: UnsafeMutablePointer<Float>) {
+        if isBFloat16 {
+            kernels.decodeBFloat16(source, target, problem.rowWidth, 1)
+        } else {
+            // SAFETY: a checked row of floats.
+            UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: problem.rowWidth * 4)
         }
     }
 
@@ -79,7 +106,14 @@ struct SparseTile {
         problem.forEachRow(token: item.token, places: places) { selection, row in
             if isEmpty { partition.clear() }
             isEmpty = false
-            problem.selections[selection].pool.decode(row, to: keys + count * stride, kernels)
+            let pool = problem.selections[selection].pool
+            if let pairs {
+                // SAFETY: keys of bfloat16 numbers take half of the memory, a row of floats follows them.
+                let target = UnsafeMutableRawPointer(keys) + count * PairOrder.keyStride(problem.rowWidth)
+                pool.decode(row, to: target, row: keys + Self.rowOffset(problem.rowWidth), pairs.kernels)
+            } else {
+                pool.decode(row, to: keys + count * stride, kernels)
+            }
             count += 1
             if count == attentionBlockSize {
                 sumBlock(keyCount: count)
@@ -99,6 +133,17 @@ struct SparseTile {
     /// Folds in the gathered keys.
     private func sumBlock(keyCount: Int) {
         limits.update(repeating: Int32(keyCount), count: rowCount)
+        if let pairs {
+            let width = problem.rowWidth
+            // SAFETY: every extent below is that of the scratch.
+            var arguments = PairAttentionArguments(
+                queries: queries, queryStride: 2 * width, rowCount: rowCount, keys: keys,
+                keyStride: PairOrder.keyStride(width), keyCount: keyCount, keyWidth: width,
+                valueWidth: problem.valueWidth, groupVectors: pairs.groupVectors(rowWidth: width), limits: limits,
+                scale: problem.scale, maxima: partition.maxima, sums: partition.sums, out: partition.out,
+                outStride: problem.valueWidth, scores: scores)
+            return pairs.kernels.block(&arguments)
+        }
         let steps = (rowCount + Self.maximumStep - 1) / Self.maximumStep
         let step = (rowCount + steps - 1) / steps
         for first in stride(from: 0, to: rowCount, by: step) {
@@ -143,12 +188,22 @@ struct SparseTile {
             let target = results.out.row(token: item.token, head: head)
             let sink = problem.sinks.map { $0[head] }
             let logSum: Float
-            // SAFETY: a checked row of results in its own type.
-            if results.out.scalarType == .bfloat16 {
+            // SAFETY: a checked row of results in its own type; a key has room for a value.
+            if let pairs {
+                logSum = total.finish(row: row, sink: sink, to: keys)
+                pairs.restore(keys, width: problem.valueWidth, to: result)
+            } else {
                 logSum = total.finish(row: row, sink: sink, to: result)
+            }
+            // SAFETY: as above; keys are not needed any more.
+            if let fusion = problem.fusion {
+                fusion.store(
+                    result, width: problem.valueWidth, token: item.token, head: head, headCount: problem.headCount,
+                    scratch: keys, kernels)
+            } else if results.out.scalarType == .bfloat16 {
                 kernels.roundBFloat16(result, target.assumingMemoryBound(to: UInt16.self), problem.valueWidth)
             } else {
-                logSum = total.finish(row: row, sink: sink, to: target.assumingMemoryBound(to: Float.self))
+                target.assumingMemoryBound(to: Float.self).update(from: result, count: problem.valueWidth)
             }
             let place = problem.statistic(token: item.token, head: head)
             results.logSums?[place] = logSum
