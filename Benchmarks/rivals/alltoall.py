@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Holds `fathom ep bench` against Open MPI's alltoallv and PyTorch gloo's all_to_all on the same number of bytes.
 
-Both rivals move the average number of rows between every two ranks; neither sums on the way back.
+Both rivals move the average number of rows between every two ranks; neither sums on the way back. Where ranks have
+few tokens the low-latency way is measured too: it reads a row for each choice, where others move one for each rank.
 """
 
 import argparse
@@ -16,6 +17,9 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
+
+# Tokens of a rank up to which the low-latency way is measured.
+FEW_TOKENS = 512
 
 # As Open MPI chooses by itself (UCX where it has it), and over its own shared memory.
 MCA_CHOICES = [[], ["--mca", "pml", "ob1", "--mca", "btl", "self,vader"]]
@@ -70,6 +74,12 @@ def gloo(ranks, rows, row_bytes, rounds, port):
     return queue.get()
 
 
+def fathom(options, more):
+    command = [options.fathom, "ep", "bench", "--ranks", options.ranks, "--formats", "bf16", "--rounds",
+               str(options.rounds), "--json", *more]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fathom", default=os.path.join(ROOT, ".build/release/fathom"))
@@ -77,12 +87,15 @@ def main():
     parser.add_argument("--tokens", default="4096,128")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--port", type=int, default=29511)
+    parser.add_argument("--without-gloo", action="store_true")
     options = parser.parse_args()
-    bench = [options.fathom, "ep", "bench", "--ranks", options.ranks, "--tokens", options.tokens, "--formats", "bf16",
-             "--rounds", str(options.rounds), "--json"]
-    measured = json.loads(subprocess.run(bench, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    measured = fathom(options, ["--tokens", options.tokens])
+    few = ",".join(count for count in options.tokens.split(",") if int(count) <= FEW_TOKENS)
+    low = fathom(options, ["--mode", "low-latency", "--tokens", few])["results"] if few else []
+    low = {(entry["result"]["shape"]["ranks"], entry["result"]["shape"]["tokens"]): entry["result"] for entry in low}
     print(f"memcpy {measured['memcpyGigabytesPerSecond']:.1f} GB/s; times in µs")
-    print(f"{'ranks':>5} {'tokens':>6} {'MB':>8} {'dispatch':>9} {'combine':>9} {'Open MPI':>9} {'gloo':>9}")
+    columns = ["dispatch", "floor", "combine", "floor", "low: out", "back", "Open MPI", "gloo"]
+    print(f"{'ranks':>5} {'tokens':>6} {'MB':>8} " + " ".join(f"{name:>9}" for name in columns))
     with tempfile.TemporaryDirectory() as folder:
         binary = os.path.join(folder, "alltoallv")
         try:
@@ -94,8 +107,11 @@ def main():
             result, shape = entry["result"], entry["result"]["shape"]
             ranks, row_bytes = shape["ranks"], 2 * shape["hidden"]
             rows = round(result["rows"] / ranks**2)
-            times = [result["dispatchSeconds"], result["combineSeconds"],
+            quick = low.get((ranks, shape["tokens"]), {})
+            times = [result["dispatchSeconds"], entry["dispatchFloorSeconds"], result["combineSeconds"],
+                     entry["combineFloorSeconds"], quick.get("dispatchSeconds"), quick.get("combineSeconds"),
                      open_mpi(binary, ranks, rows, row_bytes, options.rounds) if built else None,
+                     None if options.without_gloo else
                      gloo(ranks, rows, row_bytes, options.rounds, options.port + number)]
             cells = " ".join(f"{'-' if t is None else round(t * 1e6):>9}" for t in times)
             print(f"{ranks:>5} {shape['tokens']:>6} {result['dispatchBytes'] / 1e6:>8.1f} {cells}", flush=True)
