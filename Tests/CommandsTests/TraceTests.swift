@@ -115,7 +115,7 @@ struct TraceTests {
         for name in ["prefillSeconds", "prefillSecondsTraced", "stepSeconds", "stepSecondsTraced"] {
             #expect((found[name] as? Double ?? 0) > 0, "\(found)")
         }
-        #expect((found["spansPerRound"] as? Int ?? 0) > 10)
+        #expect((found["spansPerStep"] as? Int ?? 0) > 10)
         let both = try await FathomProcess.run(["bench", "generate", "--trace-overhead", "--trace", "x.json"])
         #expect(both.status == 64 && both.errors.contains("--trace-overhead"), "\(both)")
     }

@@ -8,55 +8,72 @@ extension BenchGenerate {
     /// Rounds of each kind.
     private static let overheadRounds = 9
 
-    /// The same prompt and answer with and without recording, in turn: what else the machine does falls on both.
+    /// The same prompts and steps with and without recording, in turn: every other step records, so that what else the
+    /// machine does falls on both.
     func overhead() throws -> TraceOverhead {
         let (folder, executor) = try load()
         let prompt = prompt(executor)
         let rounds = smoke ? 1 : Self.overheadRounds
-        var times: [Bool: (prefill: [Double], step: [Double])] = [true: ([], []), false: ([], [])]
-        var spans = 0
+        var (prefills, steps) = (Times(), Times())
         // The first turn reads the weights from disk and is not counted.
-        _ = try round(executor, prompt)
-        for index in 0..<rounds {
-            // Who goes first changes, too.
-            for records in index % 2 == 0 ? [false, true] : [true, false] {
-                if records { Spans.start() }
-                let (prefill, steps) = try round(executor, prompt)
-                if records { spans = Spans.cancel() }
-                times[records]?.prefill.append(prefill)
-                times[records]?.step += steps
-            }
+        _ = try round(executor, prompt, records: false)
+        for index in 0..<2 * rounds {
+            // Pairs of rounds, of which the first one and the other record by turns.
+            let times = try round(executor, prompt, records: (index / 2 + index) % 2 == 1)
+            prefills.add(times.prefills)
+            steps.add(times.steps)
         }
-        func middle(_ records: Bool) -> (prefill: Double, step: Double) {
-            (median(times[records]?.prefill ?? []), median(times[records]?.step ?? []))
-        }
-        let (off, on) = (middle(false), middle(true))
         return TraceOverhead(
             model: FilePaths.name(of: folder), threads: executor.threadCount, promptTokens: promptCount,
-            outputTokens: answerCount, rounds: rounds, spansPerRound: spans, prefillSeconds: off.prefill,
-            prefillSecondsTraced: on.prefill, stepSeconds: off.step, stepSecondsTraced: on.step)
+            outputTokens: answerCount, rounds: rounds, spansPerStep: steps.spans / max(1, steps.traced.count),
+            prefillSeconds: median(prefills.plain), prefillSecondsTraced: median(prefills.traced),
+            stepSeconds: median(steps.plain), stepSecondsTraced: median(steps.traced))
     }
 
-    /// Seconds of a prompt, and of each step of an answer.
+    /// Seconds with and without recording.
+    private struct Times {
+        var plain: [Double] = []
+        var traced: [Double] = []
+        var spans = 0
+
+        mutating func add(_ other: Times) {
+            plain += other.plain
+            traced += other.traced
+            spans += other.spans
+        }
+    }
+
+    /// A prompt, and the steps of an answer, of which every other one records.
     private func round(
-        _ executor: DeepSeekExecutor, _ prompt: [Int32]
-    ) throws(FathomError) -> (prefill: Double, steps: [Double]) {
+        _ executor: DeepSeekExecutor, _ prompt: [Int32], records: Bool
+    ) throws(FathomError) -> (prefills: Times, steps: Times) {
         let blocks = (promptCount + answerCount + executor.blockSize - 1) / executor.blockSize
         let table = (0..<Int32(blocks)).map { $0 }
         let clock = ContinuousClock()
-        var start = clock.now
-        var logits = try executor.forward([SequenceChunk(tokens: prompt, firstPosition: 0, blockTable: table)])
-        let prefill = start.duration(to: clock.now).seconds
-        var steps: [Double] = []
-        for position in promptCount..<promptCount + answerCount {
-            let next = largest(logits)
-            start = clock.now
-            logits = try executor.forward([
-                SequenceChunk(tokens: [next], firstPosition: position, blockTable: table)
+        func forward(
+            _ tokens: [Int32], at position: Int, records: Bool, _ times: inout Times
+        ) throws(FathomError) -> LogitsMatrix {
+            if records { Spans.start() }
+            let start = clock.now
+            let logits = try executor.forward([
+                SequenceChunk(tokens: tokens, firstPosition: position, blockTable: table)
             ])
-            steps.append(start.duration(to: clock.now).seconds)
+            let seconds = start.duration(to: clock.now).seconds
+            if records {
+                times.spans += Spans.cancel()
+                times.traced.append(seconds)
+            } else {
+                times.plain.append(seconds)
+            }
+            return logits
         }
-        return (prefill, steps)
+        var (prefills, steps) = (Times(), Times())
+        var logits = try forward(prompt, at: 0, records: records, &prefills)
+        for position in promptCount..<promptCount + answerCount {
+            logits = try forward(
+                [largest(logits)], at: position, records: records == ((position - promptCount) % 2 == 0), &steps)
+        }
+        return (prefills, steps)
     }
 }
 
@@ -67,7 +84,7 @@ struct TraceOverhead: Report {
     var promptTokens: Int
     var outputTokens: Int
     var rounds: Int
-    var spansPerRound: Int
+    var spansPerStep: Int
     var prefillSeconds: Double
     var prefillSecondsTraced: Double
     var stepSeconds: Double
@@ -91,7 +108,7 @@ struct TraceOverhead: Report {
             more(stepSeconds, stepSecondsTraced))
         return """
             \(model), \(threads) threads, \(rounds) rounds of each in turn, medians; \
-            \(Quantity.grouped(spansPerRound)) spans a round
+            \(Quantity.grouped(spansPerStep)) spans a decode step
 
             \(table.text)
             """

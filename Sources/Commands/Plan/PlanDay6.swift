@@ -66,8 +66,8 @@ struct PlanDay6: ParsableCommand, TracedCommand {
             progress.finish()
             let requests = simulation.day.answers
             StandardError.note(
-                "simulated a day of \(PublishedDay.peakNodes) nodes on one core: \(Quantity.grouped(requests)) requests "
-                    + "in \(Quantity.decimal(seconds, places: 1)) s, "
+                "simulated a day of \(PublishedDay.peakNodes) nodes: \(Quantity.grouped(requests)) requests "
+                    + "in \(Quantity.decimal(seconds, places: 1)) s on one core, "
                     + "\(Quantity.decimal(Double(requests) / seconds / 1e6, places: 2)) M requests/s")
             groups += [simulation.inputs, simulation.results, simulation.details]
             if let page { try AtomicFileWriter.write(PlanPage(simulation, groups: groups).html, path: page) }

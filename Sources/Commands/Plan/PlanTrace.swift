@@ -54,6 +54,8 @@ struct PlanTrace: ParsableCommand, TracedCommand {
         try LegalRange.check("--block-tokens", blockTokens, 1...65_536, unit: "tokens")
         try LegalRange.check("--prefill-units", prefillUnits, 1...1024, unit: "units")
         try LegalRange.check("--decode-units", decodeUnits, 1...1024, unit: "units")
+        try LegalRange.check("--prefill-gpus", prefillGpus ?? 1, 1...4096, unit: "GPUs")
+        try LegalRange.check("--decode-gpus", decodeGpus ?? 1, 1...4096, unit: "GPUs")
         let sizes = try blockCounts()
         let model = try target.costs()
         let trace = try RequestTrace(jsonLines: bytes(), source: input, blockTokens: blockTokens)

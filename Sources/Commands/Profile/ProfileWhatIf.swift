@@ -134,7 +134,7 @@ private struct WhatIfText: Report {
 
             \(chain.text)
 
-            waits between streams: \(calledWaits) from calls in the trace; \(inferredWaits) inferred from times, since a \
+            waits between streams: \(calledWaits) from calls in the trace; \(inferredWaits) inferred from times, as a \
             trace does not say which event a stream waits for; \(time(unexplained)) µs that nothing explains stay \
             delays\(split)
             """
