@@ -32,9 +32,9 @@ public protocol PairAttentionInstructionSet: PairInstructionSet {
 ///
 /// The definition of a score: sixteen partial sums, lane i of vector j being the columns 32j + 2i and 32j + 2i + 1.
 /// `groupVectors` vectors are added as `multiplyPairs` says, from zero; each such sum is added to a total; the lanes of
-/// the totals are added as (0+2)+(1+3) in each quarter, then the quarters alike. Weights e^(score − maximum), below e⁻⁶⁹ zero, are rounded to
-/// bfloat16 after they were added to the sum of weights; an output adds the products of the keys 2t and 2t + 1 as
-/// `multiplyPairs` says, for ascending t.
+/// the totals are added as (0+2)+(1+3) in each quarter, then the quarters alike. Weights e^(score − maximum), below
+/// e⁻⁶⁹ zero, are rounded to bfloat16 after they were added to the sum of weights; an output adds the products of the
+/// keys 2t and 2t + 1 as `multiplyPairs` says, for ascending t.
 public struct PairAttentionArguments {
     /// bfloat16 [rowCount, keyWidth], rows `queryStride` bytes apart.
     public var queries: UnsafeRawPointer
