@@ -16,6 +16,8 @@ public protocol PairAttentionInstructionSet: PairInstructionSet {
     static func lowerLatent(_ codes: SIMD16<UInt32>) -> SIMD16<UInt32>
     /// As `upperE4M3`, but NaN codes are NaN.
     static func upperLatent(_ codes: SIMD16<UInt32>) -> SIMD16<UInt32>
+    /// Sixteen floats as bfloat16, to nearest, ties to even; NaN becomes quiet, denormal numbers zero.
+    static func roundPairs(_ numbers: SIMD16<Float>) -> SIMD16<UInt16>
     /// Numbers times powers of two, given by what they add to the bits of the lower and the upper sixteen; zeros stay.
     static func raise(_ numbers: SIMD16<UInt32>, low: UInt16, high: UInt16) -> SIMD16<UInt32>
     /// Of each quarter of four vectors the sum (0+2)+(1+3); the four sums of a quarter side by side.
