@@ -17,11 +17,11 @@ public func decodeLatentPairs<I: PairAttentionInstructionSet>(
         var column = 0
         while column < width {
             for quarter in 0..<4 {
-                let source = g.out + (column &+ 16 &* quarter)
+                let source = UnsafeRawPointer(g.out + (column &+ 16 &* quarter))
                 let target = out + (2 &* column &+ 16 &* quarter)
-                target.storeBytes(of: BFloat16Format.round(load8(source)), as: SIMD8<UInt16>.self)
-                target.storeBytes(
-                    of: BFloat16Format.round(load8(source + 8)), toByteOffset: 64, as: SIMD8<UInt16>.self)
+                let numbers = I.roundPairs(source.loadUnaligned(as: SIMD16<Float>.self))
+                target.storeBytes(of: numbers.lowHalf, as: SIMD8<UInt16>.self)
+                target.storeBytes(of: numbers.highHalf, toByteOffset: 64, as: SIMD8<UInt16>.self)
             }
             column &+= 64
         }

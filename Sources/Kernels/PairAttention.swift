@@ -16,6 +16,8 @@ public protocol PairAttentionInstructionSet: PairInstructionSet {
     static func lowerLatent(_ codes: SIMD16<UInt32>) -> SIMD16<UInt32>
     /// As `upperE4M3`, but NaN codes are NaN.
     static func upperLatent(_ codes: SIMD16<UInt32>) -> SIMD16<UInt32>
+    /// Sixteen floats as bfloat16, to nearest, ties to even; NaN becomes quiet, denormal numbers zero.
+    static func roundPairs(_ numbers: SIMD16<Float>) -> SIMD16<UInt16>
     /// Numbers times powers of two, given by what they add to the bits of the lower and the upper sixteen; zeros stay.
     static func raise(_ numbers: SIMD16<UInt32>, low: UInt16, high: UInt16) -> SIMD16<UInt32>
     /// Of each quarter of four vectors the sum (0+2)+(1+3); the four sums of a quarter side by side.
@@ -32,9 +34,9 @@ public protocol PairAttentionInstructionSet: PairInstructionSet {
 ///
 /// The definition of a score: sixteen partial sums, lane i of vector j being the columns 32j + 2i and 32j + 2i + 1.
 /// `groupVectors` vectors are added as `multiplyPairs` says, from zero; each such sum is added to a total; the lanes of
-/// the totals are added as (0+2)+(1+3) in each quarter, then the quarters alike. Weights e^(score − maximum), below e⁻⁶⁹ zero, are rounded to
-/// bfloat16 after they were added to the sum of weights; an output adds the products of the keys 2t and 2t + 1 as
-/// `multiplyPairs` says, for ascending t.
+/// the totals are added as (0+2)+(1+3) in each quarter, then the quarters alike. Weights e^(score − maximum), below
+/// e⁻⁶⁹ zero, are rounded to bfloat16 after they were added to the sum of weights; an output adds the products of the
+/// keys 2t and 2t + 1 as `multiplyPairs` says, for ascending t.
 public struct PairAttentionArguments {
     /// bfloat16 [rowCount, keyWidth], rows `queryStride` bytes apart.
     public var queries: UnsafeRawPointer

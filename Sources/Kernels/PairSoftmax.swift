@@ -28,15 +28,6 @@ func exponential16<I: PairAttentionInstructionSet>(_: I.Type, _ value: SIMD16<Fl
     return unsafeBitCast(unsafeBitCast(p, to: SIMD16<UInt32>.self) &+ exponent, to: SIMD16<Float>.self)
 }
 
-/// Sixteen floats rounded to bfloat16, ties to even; NaN becomes a quiet NaN with its sign.
-@inlinable @inline(__always)
-func roundPairs(_ value: SIMD16<Float>) -> SIMD16<UInt16> {
-    let bits = unsafeBitCast(value, to: SIMD16<UInt32>.self)
-    let rounded = (bits &+ (0x7FFF &+ ((bits &>> 16) & 1))) &>> 16
-    let quiet = (bits &>> 16) | 0x40
-    return SIMD16<UInt16>(truncatingIfNeeded: rounded.replacing(with: quiet, where: value .!= value))
-}
-
 /// Turns a row of scores into bfloat16 weights relative to the new running maximum.
 @inlinable @inline(__always)
 func pairSoftmax<I: PairAttentionInstructionSet>(
@@ -69,10 +60,10 @@ func pairSoftmax<I: PairAttentionInstructionSet>(
         pairWeights(I.self, d, newMaximum)
     )
     let total = (weights.0 + weights.1) + (weights.2 + weights.3)
-    words.storeBytes(of: roundPairs(weights.0), as: SIMD16<UInt16>.self)
-    words.storeBytes(of: roundPairs(weights.1), toByteOffset: 32, as: SIMD16<UInt16>.self)
-    words.storeBytes(of: roundPairs(weights.2), toByteOffset: 64, as: SIMD16<UInt16>.self)
-    words.storeBytes(of: roundPairs(weights.3), toByteOffset: 96, as: SIMD16<UInt16>.self)
+    words.storeBytes(of: I.roundPairs(weights.0), as: SIMD16<UInt16>.self)
+    words.storeBytes(of: I.roundPairs(weights.1), toByteOffset: 32, as: SIMD16<UInt16>.self)
+    words.storeBytes(of: I.roundPairs(weights.2), toByteOffset: 64, as: SIMD16<UInt16>.self)
+    words.storeBytes(of: I.roundPairs(weights.3), toByteOffset: 96, as: SIMD16<UInt16>.self)
     var correction: Float = 1
     if oldMaximum != newMaximum {
         correction =

@@ -52,4 +52,7 @@ extension AVX512: PairAttentionInstructionSet {
     public static func raise(_ numbers: SIMD16<UInt32>, low: UInt16, high: UInt16) -> SIMD16<UInt32> {
         fathom_raise_pairs(numbers, low, high)
     }
+
+    @inline(__always)
+    public static func roundPairs(_ numbers: SIMD16<Float>) -> SIMD16<UInt16> { fathom_round_pairs(numbers) }
 }

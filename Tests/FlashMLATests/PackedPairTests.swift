@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// One request over a packed cache with bfloat16 queries. Few heads read codes where they lie, more decode them first,
-/// and so do pages that blocks of 64 keys straddle: all must agree with the definition and with each other, bit for bit.
+/// and so do pages that blocks of 64 keys straddle: all must agree with the definition and with each other, bit by bit.
 private struct PackedPairCase {
     let format: PackedLatentFormat
     let length: Int

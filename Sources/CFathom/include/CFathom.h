@@ -467,6 +467,14 @@ static inline fathom_word16 fathom_pair_halves(fathom_word16 a, fathom_word16 b,
                        24, 56, 25, 57, 26, 58, 27, 59);
 }
 
+typedef uint16_t fathom_half16 __attribute__((vector_size(32)));
+
+/// Sixteen floats rounded to the nearest bfloat16, ties to even; NaN becomes quiet, denormal numbers zero.
+static inline fathom_half16 fathom_round_pairs(fathom_float16 numbers) {
+    typedef __bf16 bfloat16 __attribute__((vector_size(32)));
+    return (fathom_half16)__builtin_ia32_cvtneps2bf16_512_mask(numbers, (bfloat16){0}, 0xFFFF);
+}
+
 /// bfloat16 numbers times powers of two, given by what they add to the bits; zeros stay.
 static inline fathom_word16 fathom_raise_pairs(fathom_word16 numbers, uint16_t low_step, uint16_t high_step) {
     fathom_half32 x = (fathom_half32)numbers, low = x - x + low_step, high = x - x + high_step;

@@ -16,10 +16,10 @@ internal import Workers
 ///
 /// A query that sees no key has out = 0 and lse = +∞. Sums are float32; a float32 cache gives the products of unrounded
 /// keys. Where queries are bfloat16, the cache is bfloat16 or packed, the processor multiplies bfloat16 pairs
-/// (`ComputeContext.pairAttention`) and widths are multiples of 32 (packed: `out.width` of 64), scores are sums of exact
-/// products, and the weights e^(score − maximum) are rounded to bfloat16 before they multiply values, as the original
-/// does; the lse comes from unrounded ones. Elsewhere weights are float32. A row's bits depend on its query and the
-/// visible rows alone: not on the other requests, the page size, the schedule, or the threads.
+/// (`ComputeContext.pairAttention`) and widths are multiples of 32 (packed: `out.width` of 64), scores are sums of
+/// exact products, and the weights e^(score − maximum) are rounded to bfloat16 before they multiply values, as the
+/// original does; the lse comes from unrounded ones. Elsewhere weights are float32. A row's bits depend on its query
+/// and the visible rows alone: not on the other requests, the page size, the schedule, or the threads.
 ///
 /// Memory beyond the arguments: the context's scratch and the schedule's `splitByteCount(valueWidth:)`.
 ///

@@ -68,6 +68,7 @@ struct SparseTile {
     func gatherQueries() {
         let width = problem.rowWidth
         for row in 0..<rowCount {
+            // SAFETY: a checked row of queries, which is only read.
             var source = UnsafeRawPointer(
                 problem.queries.row(token: item.token, head: item.heads.lowerBound + row))
             var isBFloat16 = problem.queries.scalarType == .bfloat16
