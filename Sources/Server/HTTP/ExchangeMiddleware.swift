@@ -35,11 +35,17 @@ struct ExchangeMiddleware: RouterMiddleware {
         let exchange = Exchange(
             state: state, metrics: metrics, logger: context.logger, start: start, span: span,
             // An unknown path or method must not become a metric's label.
-            route: context.endpointPath.map { "/" + $0.drop { $0 == "/" } } ?? "unknown",
+            route: Self.route(context.endpointPath),
             method: Self.knownMethods.contains(request.method.rawValue) ? request.method.rawValue : "other",
             status: response.status.code)
         response.body = exchange.completing(response.body)
         return response
+    }
+
+    private static func route(_ endpoint: String?) -> String {
+        // The router's word for none.
+        guard let endpoint, endpoint != "NotFound" else { return "unknown" }
+        return "/" + endpoint.drop { $0 == "/" }
     }
 
     private static let knownMethods: Set<String> = [
