@@ -83,6 +83,10 @@ struct FormatTests {
             }
             let returned = TokenRows(expanded.rows, count: expanded.rowCount, format: format)
             let combined = try exchange.combineChoices(returned, expanded: expanded, handle: handle, weighted: true)
+            let begun = try exchange.beginCombineChoices(
+                returned, expanded: expanded, handle: handle, weighted: true
+            ).wait()
+            #expect(TestExchange.sums(begun, choices, format) == TestExchange.sums(combined, choices, format))
             return TestExchange.sums(combined, choices, format)
         }
         return all[0]

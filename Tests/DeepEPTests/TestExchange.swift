@@ -92,6 +92,8 @@ struct TestExchange {
                 combined = try exchange.combineReturnArea(handle: result.handle, options: options)
                 let copied = try exchange.combine(returned, handle: result.handle, options: options)
                 #expect(Self.sums(copied, selection, format) == Self.sums(combined, selection, format))
+                let begun = try exchange.beginCombineReturnArea(handle: result.handle, options: options).wait()
+                #expect(Self.sums(begun, selection, format) == Self.sums(combined, selection, format))
             } else {
                 combined = try exchange.combine(returned, handle: result.handle, options: options)
             }

@@ -44,9 +44,10 @@ public struct ExchangeCheck: Sendable {
     /// - Throws: `usage` for an impossible shape, `unavailable` naming a rank that is lost, `internal` where something
     ///   is not the reference's.
     public func run(_ group: RankGroup) throws(FathomError) -> Outcome {
-        guard topK <= experts, rounds >= 1 else {
-            throw FathomError(.usage, "top-\(topK) of \(experts) experts, \(rounds) rounds; nothing can be checked")
+        guard topK >= 1, topK <= experts else {
+            throw FathomError(.usage, "a token chooses \(topK) of \(experts) experts; 1…\(experts) is legal")
         }
+        guard rounds >= 1 else { throw FathomError(.usage, "\(rounds) rounds check nothing; 1 or more is legal") }
         var compared = 0
         var dispatches: [Duration] = []
         var combines: [Duration] = []
