@@ -83,9 +83,6 @@ public struct ModelCosts: Sendable {
         cacheBytesPerTokenAndLayer(format) * layerCount
     }
 
-    /// Operations of one token in the matrices of all main layers and the head.
-    public var matrixOperationsPerToken: Double { 2 * Double(inspection.activeParametersPerToken) }
-
     /// Operations of one layer's attention for one query and one key, expanded as in prefill: a score over a head's
     /// query width, then a sum over its value width.
     public var prefillOperationsPerPair: Double {
