@@ -27,9 +27,6 @@ public final class FathomServer: Sendable {
     private let handlesSignals: Bool
     private let group = Mutex<ServiceGroup?>(nil)
 
-    /// Seconds after the drain's deadline when connections are cut without an answer.
-    private static let escalationSeconds = 5
-
     /// - Parameters:
     ///   - metrics: what `/metrics` shows.
     ///   - handlesSignals: whether SIGTERM and SIGINT stop the server; false where it is a part of another
@@ -68,7 +65,8 @@ public final class FathomServer: Sendable {
             ],
             gracefulShutdownSignals: handlesSignals ? [.sigterm, .sigint] : [], logger: quietLogger)
         settings.maximumGracefulShutdownDuration =
-            .milliseconds(configuration.drainTimeoutMilliseconds) + .seconds(Self.escalationSeconds)
+            .milliseconds(configuration.drainTimeoutMilliseconds)
+            + .milliseconds(configuration.flushTimeoutMilliseconds)
         let group = ServiceGroup(configuration: settings)
         self.group.withLock { $0 = group }
         do {

@@ -14,8 +14,6 @@ struct ModelService: Service {
     let configuration: ServerConfiguration
     let logger: Logger
 
-    /// How long after the engine is idle responses may take to reach their clients.
-    private static let flushMilliseconds = 2000
     private static let pollMilliseconds = 10
 
     func run() async throws {
@@ -52,12 +50,10 @@ struct ModelService: Service {
         return nil
     }
 
-    /// Waits for the responses that are still being written.
+    /// Waits for the responses that are still being written, until the server cuts what is left.
     private func flush() async {
-        var waited = 0
-        while state.activeExchanges > 0, waited < Self.flushMilliseconds {
+        while state.activeExchanges > 0, !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(Self.pollMilliseconds))
-            waited += Self.pollMilliseconds
         }
     }
 }

@@ -38,6 +38,9 @@ public struct ServerConfiguration: Sendable {
     public var keepAliveMilliseconds = 10_000
     /// How long running requests may go on after a signal to stop.
     public var drainTimeoutMilliseconds = 30_000
+    /// How long, after the drain's deadline, the last answers may take to reach their clients; then connections are
+    /// cut.
+    public var flushTimeoutMilliseconds = 5_000
 
     public init() {}
 
@@ -76,6 +79,7 @@ public struct ServerConfiguration: Sendable {
             ("requestReadTimeoutMilliseconds", requestReadTimeoutMilliseconds),
             ("writeStallTimeoutMilliseconds", writeStallTimeoutMilliseconds),
             ("keepAliveMilliseconds", keepAliveMilliseconds),
+            ("flushTimeoutMilliseconds", flushTimeoutMilliseconds),
         ]
         for (name, value) in positive where value <= 0 {
             throw FathomError(.configuration, "\(name) must be positive, found \(value)")

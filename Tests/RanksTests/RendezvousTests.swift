@@ -12,7 +12,7 @@ import Glibc
 import Musl
 #endif
 
-@Suite("Rendezvous", .serialized, .timeLimit(.minutes(2)))
+@Suite("Rendezvous", .serialized, .timeLimit(.minutes(10)))
 struct RendezvousTests {
     static let nextPort = Atomic<Int>(14_000 + Int(getpid()) % 500 * 8)
 

@@ -7,7 +7,7 @@ import Server
 import Testing
 
 // A stop that never comes is what these tests would show; the limit is far beyond any load of the machine.
-@Suite("Stopping", .timeLimit(.minutes(3)))
+@Suite("Stopping", .timeLimit(.minutes(10)))
 struct DrainTests {
     @Test("While it drains, the server is not ready, takes nothing new, and finishes what runs")
     func finishesRunning() async throws {
@@ -44,6 +44,7 @@ struct DrainTests {
         let engine = FakeEngine(script)
         var configuration = TestServer.configuration
         configuration.drainTimeoutMilliseconds = 200
+        configuration.flushTimeoutMilliseconds = 60_000
         try await TestServer.run(configuration, engine: engine) { server in
             async let stream = server.post("/v1/chat/completions", TestServer.streamedChat)
             async let whole = server.post("/v1/chat/completions", TestServer.chat)
@@ -66,6 +67,7 @@ struct DrainTests {
         let engine = FakeEngine(script)
         var configuration = TestServer.configuration
         configuration.drainTimeoutMilliseconds = 100
+        configuration.flushTimeoutMilliseconds = 500
         let (closings, closer) = AsyncStream.makeStream(of: Void.self)
         try await withThrowingTaskGroup(of: Void.self) { group in
             let (ports, port) = AsyncStream.makeStream(of: Int.self)
