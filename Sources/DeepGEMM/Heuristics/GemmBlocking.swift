@@ -111,19 +111,23 @@ extension GemmBlocking {
     /// Work of a task in multiply-adds below which handing it out costs more than it saves.
     static let minimumWork = 1 << 18
 
+    /// The same on the direct path, where that much comes from memory in some microseconds.
+    static let minimumDirectWork = 1 << 16
+
     /// The same where K is split: less would cost more in handing out and adding up than it saves.
     static let minimumSplitWork = 1 << 16
 
     init(_ shape: GemmShape) {
         let share = max(Self.minimumWork, shape.workPerTask)
         if shape.rowCount <= shape.directRows {
-            self.init(direct: shape, share: share)
+            self.init(direct: shape)
         } else {
             self.init(panel: shape, share: share)
         }
     }
 
-    private init(direct shape: GemmShape, share: Int) {
+    /// Tasks as small as is worth handing out: threads take runs of them (`GemmDriver.bundles`).
+    private init(direct shape: GemmShape) {
         path = .direct
         chunk = linearChunk
         panelRows = 0
@@ -133,11 +137,11 @@ extension GemmBlocking {
         let limit = shape.hasGate ? GemmScratch.directColumns / 2 : GemmScratch.directColumns
         // A weight is decoded once, and multiplied with four rows in the time that it takes to come.
         let perColumn = max(1, shape.depth * max(1, shape.rowCount / 4)) * (shape.hasGate ? 2 : 1)
-        let wanted = min(max(share / perColumn, 1), limit)
+        let least = min(Self.minimumWork, max(Self.minimumDirectWork, shape.workPerTask / 4))
+        let wanted = min(max(least / perColumn, 1), limit)
         let unit = wanted < 128 ? shape.columnUnit : 128
         taskColumns = min(limit, (wanted + unit - 1) / unit * unit)
         columnTasks = (shape.columnCount + taskColumns - 1) / taskColumns
-        evenOut(shape)
         splitDepth(shape, perColumn: perColumn)
     }
 

@@ -23,6 +23,8 @@ public struct GemmPlan: Sendable, Codable {
     public var blocking: GemmBlocking
     /// Tasks of all groups together.
     public var tasks: Int
+    /// How many tasks a thread takes at a time, in the order in which they are handed out.
+    public var runs: [Int]
     /// Where B's scales are applied.
     public var scaleSide: ScaleSide
     /// Whether pairs of bfloat16 numbers are multiplied instead of floats.
@@ -94,6 +96,7 @@ public struct GemmPlan: Sendable, Codable {
         self.threads = threads
         blocking = driver.blocking(of: problem)
         tasks = groups == 0 ? 0 : driver.taskCount
+        runs = groups == 0 ? [] : driver.bundles(of: driver.problems.indices, threadCount: threads).map(\.count)
         pairs = driver.isPaired(problem)
         scaleSide = granularity == nil ? .none : pairs ? .sums : problem.b.isCodeOrdered ? .rows : .weights
         let isPanel = blocking.path == .panel
@@ -156,8 +159,10 @@ public struct GemmPlan: Sendable, Codable {
             reasons.append(
                 "B's scales belong to \(granularity?.rows ?? 1) row(s), so they multiply B while it is decoded")
         }
+        let isRun = blocking.path == .direct && blocking.depthTasks == 1 && threads > 1
         reasons.append(
-            "\(tasks) tasks of \(blocking.taskRows) × \(blocking.taskColumns) for \(threads) thread(s): as large as "
+            "\(tasks) tasks of \(blocking.taskRows) × \(blocking.taskColumns) for \(threads) thread(s)"
+                + (isRun ? ", taken in runs that become shorter to the end: " : ": as large as ")
                 + "leaves every thread busy to the end")
         return reasons
     }

@@ -20,9 +20,9 @@ struct GemmDriver {
     private var workPerTask = 0
     /// Threads among which one product alone is divided.
     private var threadCount = 1
-    private var blockings: [GemmBlocking] = []
+    private(set) var blockings: [GemmBlocking] = []
     /// Tasks of the problems up to and including each one.
-    private var taskEnds: [Int] = []
+    private(set) var taskEnds: [Int] = []
 
     init(
         _ problems: [GemmProblem], epilogue: Epilogue = Epilogue(), threadCount: Int, multipliesPairs: Bool,
@@ -172,15 +172,12 @@ struct GemmDriver {
 
     /// Multiplies a wave.
     private func run(_ wave: Wave, _ shared: UnsafeMutablePointer<Float>?, _ context: ComputeContext) {
-        guard let last = wave.problems.last else { return }
-        let first = wave.problems.lowerBound == 0 ? 0 : taskEnds[wave.problems.lowerBound - 1]
-        let end = taskEnds[last]
-        // The team counts tasks up to 2²⁰.
-        let bundle = max(1, ceilDivide(end - first, 1 << 19))
-        context.team.run(taskCount: ceilDivide(end - first, bundle)) { index, worker in
+        let bundles = bundles(of: wave.problems, threadCount: context.team.threadCount)
+        context.team.run(taskCount: bundles.count) { index, worker in
             let scratch = context.scratch(of: worker)
-            for task in first + index * bundle..<min(first + (index + 1) * bundle, end) {
-                run(task, wave, shared, context, scratch)
+            var task = bundles[index].lowerBound
+            while task < bundles[index].upperBound {
+                task = run(task..<bundles[index].upperBound, wave, shared, context, scratch)
             }
         }
     }
@@ -196,21 +193,23 @@ struct GemmDriver {
         return low
     }
 
+    /// Runs the first of some tasks, and neighbours that are multiplied with it as one. Returns the next task.
     private func run(
-        _ task: Int, _ wave: Wave, _ shared: UnsafeMutablePointer<Float>?, _ context: ComputeContext,
+        _ tasks: Range<Int>, _ wave: Wave, _ shared: UnsafeMutablePointer<Float>?, _ context: ComputeContext,
         _ scratch: UnsafeMutablePointer<Float>
-    ) {
-        let index = Self.search(taskEnds, task)
+    ) -> Int {
+        let index = Self.search(taskEnds, tasks.lowerBound)
         let blocking = blockings[index]
-        let local = task - (taskEnds[index] - blocking.taskCount)
+        let local = tasks.lowerBound - (taskEnds[index] - blocking.taskCount)
         let (column, row) = local.quotientAndRemainder(dividingBy: blocking.rowTasks)
         let problem = problems[index]
         let columnCount = epilogue.columnCount(outputs: problem.outputs.count)
         let start = shared == nil ? -1 : wave.starts[index - wave.problems.lowerBound]
+        let count = blocking.path == .direct ? neighbours(in: tasks, problem: index) : 1
         let tile = GemmTile(
             problem: problem, epilogue: epilogue, kernels: context.kernels,
             rows: row * blocking.taskRows..<min((row + 1) * blocking.taskRows, problem.rowCount),
-            columns: column * blocking.taskColumns..<min((column + 1) * blocking.taskColumns, columnCount),
+            columns: column * blocking.taskColumns..<min((column + count) * blocking.taskColumns, columnCount),
             shared: start < 0 ? nil : shared.map { $0 + start })
         switch (blocking.path, isPaired(problem) ? context.pairKernels : nil) {
         case (.direct, let pairs?): tile.runPairDirect(pairs, scratch)
@@ -218,5 +217,13 @@ struct GemmDriver {
         case (.direct, nil): tile.runDirect(scratch)
         case (.panel, nil): tile.runPanels(blocking, scratch)
         }
+        return tasks.lowerBound + count
+    }
+
+    /// How many of the first of some tasks lie side by side in one problem on the direct path, and fit the scratch
+    /// memory together.
+    private func neighbours(in tasks: Range<Int>, problem index: Int) -> Int {
+        let most = GemmScratch.directColumns / (epilogue.gate ? 2 : 1) / blockings[index].taskColumns
+        return min(tasks.upperBound, taskEnds[index], tasks.lowerBound + max(1, most)) - tasks.lowerBound
     }
 }

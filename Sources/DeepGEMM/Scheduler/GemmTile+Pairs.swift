@@ -163,6 +163,7 @@ extension GemmTile {
             let scalesOfB = products + rows.count * blocks
             gatherScales(depth, segment, into: table)
             for side in sides {
+                prefetchScales(side.outputs, depth, segment)
                 var first = side.outputs.lowerBound
                 while first < side.outputs.upperBound {
                     let end = endOfScales(from: first, side.outputs)
@@ -222,6 +223,15 @@ extension GemmTile {
                 out[row * blocks + block] = out[row * stored.count + index]
             }
         }
+    }
+
+    /// Asks for B's scales: the product would otherwise wait for memory at the start of every block of rows.
+    private func prefetchScales(_ outputs: Range<Int>, _ depth: Range<Int>, _ segment: Int) {
+        guard let scales = problem.b.scales else { return }
+        let width = scales.granularity.columns
+        scales.prefetch(
+            rows: outputs, blocks: depth.lowerBound / width..<ceilDivide(depth.upperBound, width), segment: segment,
+            kernels)
     }
 
     /// Every row of A's scales times one of B's.

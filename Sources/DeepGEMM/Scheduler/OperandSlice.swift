@@ -135,11 +135,12 @@ struct ScaleSlice {
         segmentStride = scales.groupStride * unit
     }
 
-    /// Asks for scales that lie in rows of their own, which are too short for the processor to foresee the next.
+    /// Asks for the scales of `blocks` in rows that are too short for the processor to foresee the next.
     func prefetch(rows: Range<Int>, blocks: Range<Int>, segment: Int, _ kernels: KernelTable) {
-        guard granularity.rows == 1, rowStride > blockStride else { return }
-        let first = segment &* segmentStride &+ rows.lowerBound &* rowStride &+ blocks.lowerBound &* blockStride
-        kernels.prefetchRows(base + first, rows.count, blocks.count &* blockStride, rowStride)
+        guard rowStride > blockStride, !rows.isEmpty else { return }
+        let rowBlocks = rows.lowerBound / granularity.rows...(rows.upperBound - 1) / granularity.rows
+        let first = segment &* segmentStride &+ rowBlocks.lowerBound &* rowStride &+ blocks.lowerBound &* blockStride
+        kernels.prefetchRows(base + first, rowBlocks.count, blocks.count &* blockStride, rowStride)
     }
 
     /// Writes the scales of `blocks`, side by side, for each of the rows.

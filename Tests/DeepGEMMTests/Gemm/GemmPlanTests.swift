@@ -67,6 +67,26 @@ struct GemmPlanTests {
         }
     }
 
+    @Test("Few rows are taken in runs of columns that become shorter to the end; many rows task by task")
+    func runs() throws {
+        for threads in [1, 2, 3, 8, 64] {
+            for (n, groups) in [(129_280, 1), (7168, 1), (1408, 14), (32, 1), (100, 300)] {
+                let plan = try GemmPlan(
+                    m: 1, n: n, k: 2048, groups: groups, formatA: .float8E4M3, formatB: .float8E4M3, threads: threads,
+                    multipliesPairs: true)
+                #expect(plan.runs.reduce(0, +) == plan.tasks && plan.runs.allSatisfy { $0 > 0 })
+                if threads == 1 { #expect(plan.runs.count == 1) }
+                for (length, next) in zip(plan.runs, plan.runs.dropFirst()) { #expect(next <= length) }
+                // Nobody gets more than half of its part at once, and the last one is short.
+                let most = max(1, plan.tasks / (2 * threads))
+                #expect(threads == 1 || plan.runs[0] <= most, "\(n) × \(groups), \(threads) threads: \(plan.runs)")
+                if let last = plan.runs.last, threads > 1 { #expect(last == 1) }
+            }
+        }
+        let plan = try GemmPlan(m: 256, n: 4096, k: 2048, formatB: .bfloat16, threads: 2)
+        #expect(plan.runs == Array(repeating: 1, count: plan.tasks))
+    }
+
     @Test("Panels fit the second-level cache, whatever its size", arguments: [256, 512, 1024, 2048])
     func caches(kibibytes: Int) throws {
         let plan = try GemmPlan(
