@@ -49,6 +49,17 @@ public final class ComputeContext: Sendable {
         shared.withLock { body($0.baseAddress) }
     }
 
+    /// The same for any number of floats: `sharedCount` of them are there, for more memory is mapped for the call.
+    ///
+    /// - Throws: `unavailable` without memory, naming `purpose`.
+    public func withShared(
+        count: Int, purpose: String, _ body: (UnsafeMutablePointer<Float>) -> Void
+    ) throws(FathomError) {
+        guard count > Self.sharedCount else { return withShared(body) }
+        let buffer = try AlignedBuffer<Float>(count: count, purpose: purpose)
+        withExtendedLifetime(buffer) { body(buffer.baseAddress) }
+    }
+
     /// `scratchCount` floats that belong to `worker` during a task.
     public func scratch(of worker: Int) -> UnsafeMutablePointer<Float> {
         // SAFETY: the team gives each running task a worker index of its own.

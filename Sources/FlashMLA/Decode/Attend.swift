@@ -31,7 +31,7 @@ public func attend(
             extent: AttentionExtent(
                 tokenCount: request.tokenCount, length: request.firstPosition + request.tokenCount, isCausal: true),
             queries: MHATensor(
-                reading: request.queries, .float32, tokenCount: request.tokenCount, headCount: shape.headCount,
+                reading: request.queries, request.queryType, tokenCount: request.tokenCount, headCount: shape.headCount,
                 width: shape.rowWidth),
             out: MHATensor(
                 writing: request.out, .float32, tokenCount: request.tokenCount, headCount: shape.headCount,

@@ -31,21 +31,25 @@ struct AttentionTask {
 
     /// - Throws: `unavailable` if there is no memory for the sums of requests that are cut along their keys.
     func run() throws(FathomError) {
-        let stored = try AlignedBuffer<Float>(
-            count: schedule.storedRowCount * (2 + shape.valueWidth), purpose: "attention partitions")
+        let count = schedule.storedRowCount * (2 + shape.valueWidth)
+        try context.withShared(count: count, purpose: "attention partitions") { run(storingTo: $0) }
+    }
+
+    /// - Parameter stored: memory for the sums of requests that are cut.
+    private func run(storingTo stored: UnsafeMutablePointer<Float>) {
         let items = schedule.items
         MHASchedule.run(items.count, on: context.team) { index, worker in
             let item = items[index]
             let tile = AttentionTile(rows: item.rows, task: self, scratch: context.scratch(of: worker))
             tile.gatherQueries()
             if let row = item.storedRows {
-                tile.sum(item.partitions, storingTo: stored.baseAddress + row * (2 + shape.valueWidth))
+                tile.sum(item.partitions, storingTo: stored + row * (2 + shape.valueWidth))
             } else {
                 tile.sum(item.partitions)
                 tile.finish()
             }
         }
-        withExtendedLifetime(stored) { merge(stored.baseAddress) }
+        merge(stored)
     }
 
     /// Combines the sums of requests that were cut along their keys, some rows of a merge in a task.

@@ -34,20 +34,22 @@ extension SparseProblem {
     /// As `run`, with one item per partition and a second pass that combines them in the same order.
     private func runSplit(_ schedule: SparseSchedule, _ context: ComputeContext) throws(FathomError) {
         let slot = AttentionSums.floatCount(rowCount: schedule.headsPerItem, valueWidth: valueWidth)
-        let sums = try AlignedBuffer<Float>(count: schedule.itemCount * slot, purpose: "sparse attention partitions")
-        forEach(schedule.itemCount, context) { index, worker in
-            let item = schedule.item(index)
-            let tile = SparseTile(self, item, context, worker: worker)
-            tile.gatherQueries()
-            let isEmpty = !tile.sum(partition: item.partitions.lowerBound)
-            tile.storePartition(to: sums.baseAddress + index * slot, isEmpty: isEmpty)
-        }
-        forEach(schedule.tileCount, context) { index, worker in
-            let tile = SparseTile(self, schedule.tile(index), context, worker: worker)
-            for partition in 0..<partitionCount {
-                tile.combine(storedAt: sums.baseAddress + (index * partitionCount + partition) * slot)
+        let count = schedule.itemCount * slot
+        try context.withShared(count: count, purpose: "sparse attention partitions") { sums in
+            forEach(schedule.itemCount, context) { index, worker in
+                let item = schedule.item(index)
+                let tile = SparseTile(self, item, context, worker: worker)
+                tile.gatherQueries()
+                let isEmpty = !tile.sum(partition: item.partitions.lowerBound)
+                tile.storePartition(to: sums + index * slot, isEmpty: isEmpty)
             }
-            tile.finish()
+            forEach(schedule.tileCount, context) { index, worker in
+                let tile = SparseTile(self, schedule.tile(index), context, worker: worker)
+                for partition in 0..<partitionCount {
+                    tile.combine(storedAt: sums + (index * partitionCount + partition) * slot)
+                }
+                tile.finish()
+            }
         }
     }
 
