@@ -345,17 +345,17 @@ public func decode<I: InstructionSet, W: ElementFormat>(
     _: I.Type, _: W.Type, _ source: UnsafeRawPointer, to destination: UnsafeMutablePointer<Float>, count: Int,
     scale: Float
 ) {
-    decode(I.self, W.self, source, to: destination, count: count)
-    guard W.isScaled else { return }
+    guard W.isScaled else { return decode(I.self, W.self, source, to: destination, count: count) }
     let factors = SIMD8<Float>(repeating: scale * W.scaleBias)
     let bias = SIMD8<Float>(repeating: W.scaleBias)
+    let whole = count & ~7
     var k = 0
-    while k &+ 8 <= count {
-        store8(load8(UnsafePointer(destination + k)) * bias * factors, destination + k)
+    while k < whole {
+        store8(W.load8(I.self, source + k &* W.byteCount) * bias * factors, destination + k)
         k &+= 8
     }
-    while k < count {
-        destination[k] = destination[k] * W.scaleBias * (scale * W.scaleBias)
-        k &+= 1
+    if whole < count {
+        let rest = W.load8(I.self, source + k &* W.byteCount, count: count &- whole)
+        store8(rest * bias * factors, destination + k, count: count &- whole)
     }
 }

@@ -95,7 +95,7 @@ extension ForwardPass {
         values: UnsafeMutablePointer<Float>
     ) throws(FathomError) {
         let c = configuration
-        let slab = max(1, Self.slabFloats / (c.headCount * (c.cacheRowWidth + c.latentRank)))
+        let slab = max(1, Self.slabFloats / (c.headCount * (2 * c.cacheRowWidth + c.latentRank)))
         for (chunk, start) in zip(batch.chunks, batch.starts) where chunk.tokens.count > slab {
             for first in Swift.stride(from: 0, to: chunk.tokens.count, by: slab) {
                 let part = first..<min(first + slab, chunk.tokens.count)
@@ -125,17 +125,17 @@ extension ForwardPass {
         let c = configuration
         let rows = parts.flatMap { part in part.tokens.map { part.start + $0 } }
         try arena.scope { () throws(FathomError) in
-            let absorbed = try arena.take(rows.count * c.headCount * c.cacheRowWidth)
+            let absorbed = try absorb(attention.latentUp.matrix, rows, queries, for: cache)
             let attended = try arena.take(rows.count * c.headCount * c.latentRank)
-            try absorb(attention.latentUp.matrix, rows, queries, into: absorbed)
             let tables = try blockTables(parts.map(\.chunk.blockTable))
             var requests: [AttentionRequest] = []
             var index = 0
             for (part, table) in zip(parts, tables) {
                 requests.append(
                     AttentionRequest(
-                        queries: absorbed + index * c.headCount * c.cacheRowWidth,
-                        out: attended + index * c.headCount * c.latentRank, tokenCount: part.tokens.count,
+                        queries: absorbed.rows + index * c.headCount * c.cacheRowWidth * absorbed.type.byteCount,
+                        absorbed.type, out: attended + index * c.headCount * c.latentRank,
+                        tokenCount: part.tokens.count,
                         firstPosition: part.chunk.firstPosition + part.tokens.lowerBound, blockTable: table))
                 index += part.tokens.count
             }
@@ -161,11 +161,16 @@ extension ForwardPass {
         return pointers
     }
 
-    /// Per head: q′ = W_UKᵀ q_nope, then the rotated part as it is. Into [rows, heads, latent + rope].
+    /// Rows of a head's key projection that are decoded at a time for few queries: 16 KiB of floats beside the sums.
+    private static let fewKeyRows = 8
+    /// Queries that are few: more are worth decoding the projection whole.
+    private static let fewQueries = 4
+
+    /// Per head: q′ = W_UKᵀ q_nope, then the rotated part as it is: [rows, heads, latent + rope], in bfloat16 for a
+    /// bfloat16 cache, as FlashMLA takes them.
     private func absorb(
-        _ up: WeightMatrix, _ rows: [Int], _ queries: UnsafeMutablePointer<Float>,
-        into absorbed: UnsafeMutablePointer<Float>
-    ) throws(FathomError) {
+        _ up: WeightMatrix, _ rows: [Int], _ queries: UnsafeMutablePointer<Float>, for cache: LatentCacheLayer
+    ) throws(FathomError) -> (rows: UnsafeRawPointer, type: ScalarType) {
         let c = configuration
         let keyRows = c.nopeHeadDimension
         let queryWidth = c.headCount * c.queryHeadDimension
@@ -173,24 +178,42 @@ extension ForwardPass {
         for (index, row) in rows.enumerated() {
             (gathered + index * queryWidth).update(from: queries + row * queryWidth, count: queryWidth)
         }
+        let absorbed = try arena.take(rows.count * c.headCount * c.cacheRowWidth)
+        let isRounded = cache.format == .bfloat16
+        // SAFETY: half as many floats hold the same numbers in bfloat16.
+        let rounded = UnsafeMutableRawPointer(
+            try arena.take(isRounded ? (rows.count * c.headCount * c.cacheRowWidth + 1) / 2 : 0)
+        ).assumingMemoryBound(to: UInt16.self)
         precondition(keyRows * c.latentRank <= ComputeContext.scratchCount, "one head's key projection fits scratch")
+        let step = rows.count <= Self.fewQueries ? Self.fewKeyRows : keyRows
         context.team.run(taskCount: c.headCount) { head, worker in
             let keys = context.scratch(of: worker)
             let firstRow = head * (keyRows + c.valueHeadDimension)
-            for row in 0..<keyRows { decodeRow(firstRow + row, of: up, to: keys + row * c.latentRank) }
             let query = gathered + head * c.queryHeadDimension
             let out = absorbed + head * c.cacheRowWidth
-            // SAFETY: extents are those of the gathered queries, the decoded head and the absorbed queries.
-            var product = OuterProductArguments(
-                a: query, aStride: queryWidth, b: keys, bStride: c.latentRank, out: out,
-                outStride: c.headCount * c.cacheRowWidth, rowCount: rows.count, innerCount: keyRows,
-                columnCount: c.latentRank, accumulates: false)
-            context.kernels.outerProduct(&product)
+            for first in Swift.stride(from: 0, to: keyRows, by: step) {
+                let count = min(step, keyRows - first)
+                // Decoding and multiplying take turns: the next rows come from memory meanwhile.
+                context.kernels.prefetchRows(
+                    up.baseAddress + (firstRow + first + count) * up.rowStride, min(step, keyRows - first - count),
+                    up.rowStride, up.rowStride)
+                for row in 0..<count { decodeRow(firstRow + first + row, of: up, to: keys + row * c.latentRank) }
+                // SAFETY: extents are those of the gathered queries, the decoded rows and the absorbed queries.
+                var product = OuterProductArguments(
+                    a: query + first, aStride: queryWidth, b: keys, bStride: c.latentRank, out: out,
+                    outStride: c.headCount * c.cacheRowWidth, rowCount: rows.count, innerCount: count,
+                    columnCount: c.latentRank, accumulates: first > 0)
+                context.kernels.outerProduct(&product)
+            }
             for index in rows.indices {
-                (out + index * c.headCount * c.cacheRowWidth + c.latentRank).update(
-                    from: query + index * queryWidth + keyRows, count: c.ropeHeadDimension)
+                let row = out + index * c.headCount * c.cacheRowWidth
+                (row + c.latentRank).update(from: query + index * queryWidth + keyRows, count: c.ropeHeadDimension)
+                guard isRounded else { continue }
+                context.kernels.roundBFloat16(row, rounded + (row - absorbed), c.cacheRowWidth)
             }
         }
+        // SAFETY: the arena keeps both for the caller's scope.
+        return isRounded ? (UnsafeRawPointer(rounded), .bfloat16) : (UnsafeRawPointer(absorbed), .float32)
     }
 
     /// Per head: the value W_UV · (Σ p·c), written to the tokens' rows of [tokens, heads, value].

@@ -110,7 +110,10 @@ struct ForwardPass {
                 ], on: context)
             count = rows.count * vocabulary
         }
-        guard values.allSatisfy(\.isFinite) else {
+        let fault = values.withUnsafeBytes { bytes in
+            bytes.baseAddress.map { context.kernels.firstNonFinite32($0, values.count) } ?? -1
+        }
+        guard fault < 0 else {
             throw FathomError(
                 .internal,
                 "the model's logits are not finite, although its weights are: an activation overflowed float32")
