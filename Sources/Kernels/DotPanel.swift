@@ -62,6 +62,14 @@ public struct DotPanelSums<I: InstructionSet> {
 /// The number of a tile's rows.
 public enum DotPanelTile<let M: Int> {}
 
+/// `repeatRun` that the compiler does not take from a register. Where the tile has three rows, which with their sums fill
+/// sixteen registers, the third is an operand in memory of each multiply-add: in a register it would drive a sum out.
+@inlinable @inline(__always)
+func reload<I: InstructionSet>(_: I.Type, _ x: UnsafePointer<Float>) -> I.Runs {
+    fathom_load_barrier()
+    return I.repeatRun(x)
+}
+
 /// M rows of `a` times a unit, whose four vectors are loaded once for all of them. A function of its own, so that the
 /// sums have the registers to themselves; spelled out, since loops over the rows would keep them in memory.
 @inlinable @inline(never)
@@ -93,7 +101,7 @@ func dotPanelTile<I: InstructionSet, let M: Int>(
         while steps > 0 {
             let x0 = I.repeatRun(x)
             let x1 = M > 1 ? I.repeatRun(x + stride) : x0
-            let x2 = M > 2 ? I.repeatRun(x + 2 &* stride) : x0
+            var x2 = M > 2 ? I.repeatRun(x + 2 &* stride) : x0
             let x3 = M > 3 ? I.repeatRun(x + 3 &* stride) : x0
             let x4 = M > 4 ? I.repeatRun(x + 4 &* stride) : x0
             let x5 = M > 5 ? I.repeatRun(x + 5 &* stride) : x0
@@ -104,6 +112,7 @@ func dotPanelTile<I: InstructionSet, let M: Int>(
             if M > 3 { s3.a = I.multiplyAdd(x3, b, s3.a) }
             if M > 4 { s4.a = I.multiplyAdd(x4, b, s4.a) }
             if M > 5 { s5.a = I.multiplyAdd(x5, b, s5.a) }
+            if M == 3 { x2 = reload(I.self, x + 2 &* stride) }
             b = I.loadRuns(y + width)
             s0.b = I.multiplyAdd(x0, b, s0.b)
             if M > 1 { s1.b = I.multiplyAdd(x1, b, s1.b) }
@@ -111,6 +120,7 @@ func dotPanelTile<I: InstructionSet, let M: Int>(
             if M > 3 { s3.b = I.multiplyAdd(x3, b, s3.b) }
             if M > 4 { s4.b = I.multiplyAdd(x4, b, s4.b) }
             if M > 5 { s5.b = I.multiplyAdd(x5, b, s5.b) }
+            if M == 3 { x2 = reload(I.self, x + 2 &* stride) }
             b = I.loadRuns(y + 2 &* width)
             s0.c = I.multiplyAdd(x0, b, s0.c)
             if M > 1 { s1.c = I.multiplyAdd(x1, b, s1.c) }
@@ -118,6 +128,7 @@ func dotPanelTile<I: InstructionSet, let M: Int>(
             if M > 3 { s3.c = I.multiplyAdd(x3, b, s3.c) }
             if M > 4 { s4.c = I.multiplyAdd(x4, b, s4.c) }
             if M > 5 { s5.c = I.multiplyAdd(x5, b, s5.c) }
+            if M == 3 { x2 = reload(I.self, x + 2 &* stride) }
             b = I.loadRuns(y + 3 &* width)
             s0.d = I.multiplyAdd(x0, b, s0.d)
             if M > 1 { s1.d = I.multiplyAdd(x1, b, s1.d) }
