@@ -11,8 +11,8 @@ internal import Workers
 
 /// One step of the model: embeds the batch's tokens, runs the layers, returns logits.
 ///
-/// Everything is float32 except what is stored: weights as in the checkpoint, the cache in its own format, queries and
-/// attention's weights in bfloat16 beside a bfloat16 cache, and for FP8 weights the activations in FP8 if so configured.
+/// Everything is float32 except what is stored, weights as in the checkpoint and the cache in its own format; queries
+/// and attention's weights are bfloat16 beside a bfloat16 cache, and activations FP8 for FP8 weights if so configured.
 struct ForwardPass {
     let configuration: DeepSeekConfiguration
     let weights: ModelWeights
