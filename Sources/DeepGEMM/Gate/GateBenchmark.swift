@@ -65,7 +65,7 @@ public struct GateBenchmark: Sendable, Codable {
     }
 
     /// Random bfloat16 rows.
-    private static func halves(
+    static func halves(
         _ rows: Int, _ columns: Int, seed: UInt64, _ context: ComputeContext
     ) throws(FathomError) -> FloatRows {
         let numbers = try AlignedBuffer<Float>(
