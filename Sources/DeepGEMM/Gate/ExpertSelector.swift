@@ -33,7 +33,7 @@ package struct ExpertSelector: Sendable {
 
     /// Floats of scratch: scores, what the choice goes by, groups' scores, and which groups are kept.
     package var scratchCount: Int {
-        2 * expertCount + 3 * (routing.groups?.count ?? 0)
+        2 * expertCount + 2 * (routing.groups?.count ?? 0)
     }
 
     /// Chooses by the logits: `expertsPerToken` experts, and their weights, in the routing's order.
@@ -108,21 +108,18 @@ package struct ExpertSelector: Sendable {
         }
     }
 
-    /// Offers the experts of the groups that are kept. `scratch` has three floats a group.
+    /// Offers the experts of the groups that are kept. `scratch` has two floats a group.
     private func keep(
         _ groups: ExpertRouting.Groups, _ scratch: UnsafeMutablePointer<Float>, ranking: UnsafePointer<Float>,
         into best: inout Largest
     ) {
         let size = expertCount / groups.count
+        for group in 0..<groups.count {
+            let (first, second) = twoLargest(ranking + group * size, size)
+            scratch[group] = groups.score == .largest || size == 1 ? first : first + second
+        }
         // Int32 has a float's size and alignment.
         let kept = UnsafeMutableRawPointer(scratch + groups.count).assumingMemoryBound(to: Int32.self)
-        for group in 0..<groups.count {
-            let members = group * size..<(group + 1) * size
-            // Up to two places, which nothing else uses until the groups are ranked.
-            var top = Largest(kept, limit: groups.score == .largest ? 1 : min(2, size), of: ranking)
-            top.offer(members)
-            scratch[group] = ranking[Int(kept[0])] + (top.count > 1 ? ranking[Int(kept[1])] : 0)
-        }
         var top = Largest(kept, limit: groups.kept, of: UnsafePointer(scratch))
         top.offer(0..<groups.count)
         // Ascending, so that of equal experts the lower index comes first.
@@ -153,12 +150,28 @@ package struct ExpertSelector: Sendable {
     }
 }
 
+/// The two largest of the values; −∞ where NaN leaves fewer.
+private func twoLargest(_ values: UnsafePointer<Float>, _ count: Int) -> (first: Float, second: Float) {
+    var first = -Float.infinity
+    var second = -Float.infinity
+    for index in 0..<count {
+        // Without branches, of which every other would be guessed wrongly.
+        let value = values[index] > -.infinity ? values[index] : -.infinity
+        let lower = value < first ? value : first
+        second = lower > second ? lower : second
+        first = value > first ? value : first
+    }
+    return (first, second)
+}
+
 /// The indices of the largest values offered so far, largest first, of equals the one offered first, NaN last.
 private struct Largest {
     private let places: UnsafeMutablePointer<Int32>
     private let limit: Int
     private let values: UnsafePointer<Float>
-    private(set) var count = 0
+    private var count = 0
+    /// The last of as many as there may be; NaN as long as any value may come in.
+    private var last = Float.nan
 
     init(_ places: UnsafeMutablePointer<Int32>, limit: Int, of values: UnsafePointer<Float>) {
         self.places = places
@@ -169,12 +182,12 @@ private struct Largest {
     mutating func offer(_ indices: Range<Int>) {
         for index in indices {
             let value = values[index]
-            if count == limit {
-                let last = values[Int(places[count - 1])]
-                // Most values are not above the last one.
-                if value <= last || !isBefore(value, last) { continue }
-            } else {
+            // Most values are not above the last one.
+            if value <= last { continue }
+            if count < limit {
                 count += 1
+            } else if !isBefore(value, last) {
+                continue
             }
             var place = count - 1
             while place > 0, isBefore(value, values[Int(places[place - 1])]) {
@@ -182,6 +195,7 @@ private struct Largest {
                 place -= 1
             }
             places[place] = Int32(truncatingIfNeeded: index)
+            if count == limit { last = values[Int(places[count - 1])] }
         }
     }
 

@@ -42,8 +42,8 @@ public struct GateBenchmark: Sendable, Codable {
         let weight = try halves(expertCount, width, seed: 2, context)
         var random = IndexerBenchmark.Sequence(seed: 3)
         let bias = GateBias((0..<expertCount).map { _ in random.next() * 0.1 })
-        let logits = try AlignedBuffer<Float>(
-            count: elementCount([min(gateSlab, tokenCount), expertCount], of: "logits"), purpose: "logits")
+        let count = try elementCount([min(gateSlab, tokenCount), expertCount], of: "logits")
+        var logits = [Float](repeating: 0, count: count)
         var product: [Double] = []
         var whole: [Double] = []
         let clock = ContinuousClock()
@@ -51,7 +51,7 @@ public struct GateBenchmark: Sendable, Codable {
         while product.count < 3 || whole.reduce(0, +) < minimumSeconds {
             let start = clock.now
             for first in stride(from: 0, to: tokenCount, by: gateSlab) {
-                try gateLogits(x, first..<min(first + gateSlab, tokenCount), weight, into: logits, on: context)
+                try gateLogits(x, first..<min(first + gateSlab, tokenCount), weight, into: &logits, on: context)
             }
             let middle = clock.now
             blackHole(try megaGate(x, weight: weight, routing: routing, bias: bias, on: context))

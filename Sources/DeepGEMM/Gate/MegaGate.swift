@@ -37,26 +37,26 @@ public func megaGate(
         experts: [Int32](repeating: -1, count: count), slots: [Int32](repeating: -1, count: count),
         weights: [Float](repeating: 0, count: count))
     let experts = weight.rowCount
-    let logits = try AlignedBuffer<Float>(
-        count: elementCount([min(gateSlab, x.rowCount), experts], of: "the gate's logits"), purpose: "the gate's logits"
-    )
-    var first = 0
-    while first < x.rowCount {
-        let rows = min(gateSlab, x.rowCount - first)
-        try gateLogits(x, first..<first + rows, weight, into: logits, on: context)
-        // SAFETY: the buffer holds the slab's logits; the result is nobody else's until the region ends.
-        gate.choose(first..<first + rows, logits: UnsafePointer(logits.baseAddress), into: &result, on: context)
-        first += rows
+    let slab = min(gateSlab, x.rowCount)
+    // Not a mapping of its own, which would cost more than one token's choice.
+    var logits = [Float](repeating: 0, count: try elementCount([slab, experts], of: "the gate's logits"))
+    for first in stride(from: 0, to: x.rowCount, by: gateSlab) {
+        let tokens = first..<min(first + slab, x.rowCount)
+        try gateLogits(x, tokens, weight, into: &logits, on: context)
+        // SAFETY: the arrays hold every token's places, and logits of the slab's tokens.
+        gate.choose(
+            tokens, logits: logits, experts: &result.experts, slots: &result.slots, weights: &result.weights,
+            on: context)
     }
     return result
 }
 
 /// Tokens whose logits are held at a time.
-let gateSlab = 4096
+let gateSlab = 1024
 
 /// The product of a run of tokens with the gate's weight, [rows, experts].
 func gateLogits(
-    _ x: FloatRows, _ rows: Range<Int>, _ weight: FloatRows, into logits: AlignedBuffer<Float>,
+    _ x: FloatRows, _ rows: Range<Int>, _ weight: FloatRows, into logits: inout [Float],
     on context: ComputeContext
 ) throws(FathomError) {
     func operand(_ matrix: FloatRows, _ rows: Range<Int>) -> MatrixOperand {
@@ -66,10 +66,13 @@ func gateLogits(
             matrix.element == .float32 ? .float32 : .bfloat16, rowCount: rows.count, columnCount: matrix.columnCount,
             stride: matrix.rowStride)
     }
-    try gemm(
-        operand(x, rows), operand(weight, 0..<weight.rowCount),
-        // SAFETY: the buffer holds a row for every token of a slab.
-        into: MatrixResult(logits.baseAddress, stride: weight.rowCount), on: context)
+    try logits.withUnsafeMutableBufferPointer { logits throws(FathomError) in
+        // SAFETY: the array holds a row for every token of a slab.
+        guard let out = logits.baseAddress else { return }
+        try gemm(
+            operand(x, rows), operand(weight, 0..<weight.rowCount),
+            into: MatrixResult(out, stride: weight.rowCount), on: context)
+    }
 }
 
 /// One call's choice, once logits are there.
@@ -126,29 +129,21 @@ private struct GateCall {
         throw FathomError(.usage, "\(name) tells of \(flags.count) tokens; there are \(tokenCount)")
     }
 
-    /// Fills the tokens' places in the result.
+    /// Fills the tokens' places among those of all tokens.
     func choose(
-        _ tokens: Range<Int>, logits: UnsafePointer<Float>, into result: inout GateResult, on context: ComputeContext
+        _ tokens: Range<Int>, logits: UnsafePointer<Float>, experts: UnsafeMutablePointer<Int32>,
+        slots: UnsafeMutablePointer<Int32>, weights: UnsafeMutablePointer<Float>, on context: ComputeContext
     ) {
-        let width = result.choicesPerToken
-        result.experts.withUnsafeMutableBufferPointer { experts in
-            result.slots.withUnsafeMutableBufferPointer { slots in
-                result.weights.withUnsafeMutableBufferPointer { weights in
-                    // SAFETY: every task writes the places of its own tokens, and all have ended at the region's end.
-                    guard let experts = experts.baseAddress, let slots = slots.baseAddress,
-                        let weights = weights.baseAddress
-                    else { return }
-                    let size = Self.tokensPerTask
-                    context.team.run(taskCount: ceilDivide(tokens.count, size)) { task, worker in
-                        let scratch = context.scratch(of: worker)
-                        for index in task * size..<min((task + 1) * size, tokens.count) {
-                            let token = tokens.lowerBound + index
-                            choose(
-                                token, logits: logits + index * selector.expertCount, scratch,
-                                experts + token * width, slots + token * width, weights + token * width)
-                        }
-                    }
-                }
+        let width = routing.choicesPerToken
+        let size = Self.tokensPerTask
+        context.team.run(taskCount: ceilDivide(tokens.count, size)) { task, worker in
+            let scratch = context.scratch(of: worker)
+            for index in task * size..<min((task + 1) * size, tokens.count) {
+                let token = tokens.lowerBound + index
+                // SAFETY: every task has tokens of its own.
+                choose(
+                    token, logits: logits + index * selector.expertCount, scratch, experts + token * width,
+                    slots + token * width, weights + token * width)
             }
         }
     }

@@ -50,6 +50,12 @@ public func hyperConnectionOutput(
         for piece in task * bundle..<min((task + 1) * bundle, streams.rowCount * chunks) {
             let (token, chunk) = piece.quotientAndRemainder(dividingBy: chunks)
             let columns = chunk * hyperChunk..<min((chunk + 1) * hyperChunk, width)
+            if chunk + 1 < chunks || token + 1 < streams.rowCount {
+                // What comes next; every stream goes through memory at a place of its own.
+                let after = chunk + 1 < chunks ? (token, columns.upperBound) : (token + 1, 0)
+                streams.prefetchStreams(
+                    token: after.0, count: n, width: width, from: after.1, context.kernels)
+            }
             streams.decodeStreams(
                 token: token, count: n, width: width, columns: columns, to: scratch, context.kernels)
             layerOutput.decode(row: token, columns: columns, to: scratch + n * hyperChunk, context.kernels)

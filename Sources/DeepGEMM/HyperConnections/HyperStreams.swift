@@ -32,4 +32,12 @@ extension FloatRows {
                 to: out + stream * hyperChunk, kernels)
         }
     }
+
+    /// Asks for the columns from one on, up to `hyperChunk` of each of a token's streams.
+    func prefetchStreams(token: Int, count: Int, width: Int, from column: Int, _ kernels: KernelTable) {
+        let size = element.byteCount
+        kernels.prefetchRows(
+            baseAddress + (token * rowStride + column) * size, count, min(hyperChunk, width - column) * size,
+            width * size)
+    }
 }
