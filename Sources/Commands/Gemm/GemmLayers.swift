@@ -94,7 +94,8 @@ struct GemmLayers: ParsableCommand, TracedCommand {
         return LayerRate(
             "gate", tokens: tokens, detail: "\(result.expertsPerToken) of \(result.expertCount) experts",
             seconds: result.seconds, productSeconds: result.productSeconds,
-            gigaflops: Double(2 * tokens * result.expertCount * result.width) / result.seconds / 1e9, bytes: bytes)
+            gigaflops: Double(2 * tokens * result.expertCount * result.width) / result.seconds / 1e9,
+            multipliesPairs: result.multipliesPairs, bytes: bytes)
     }
 
     private func connections(_ tokens: Int, _ compute: ComputeContext) throws(FathomError) -> [LayerRate] {
@@ -121,13 +122,15 @@ private struct LayerRate: Codable {
     /// The matrix product in it alone.
     var productSeconds: Double?
     var gigaflops: Double?
+    /// Whether the products are of bfloat16 pairs.
+    var multipliesPairs: Bool
     var gigabytesPerSecond: Double?
     var fractionOfPeak: Double?
     var fractionOfRead: Double?
 
     init(
         _ operation: String, tokens: Int, detail: String, seconds: Double, productSeconds: Double? = nil,
-        gigaflops: Double? = nil, bytes: Int? = nil
+        gigaflops: Double? = nil, multipliesPairs: Bool = false, bytes: Int? = nil
     ) {
         self.operation = operation
         self.tokens = tokens
@@ -135,11 +138,13 @@ private struct LayerRate: Codable {
         self.seconds = seconds
         self.productSeconds = productSeconds
         self.gigaflops = gigaflops
+        self.multipliesPairs = multipliesPairs
         gigabytesPerSecond = bytes.map { Double($0) / seconds / 1e9 }
     }
 
     mutating func compare(with limits: MachineLimits) {
-        fractionOfPeak = gigaflops.map { $0 / limits.multiplyAddGigaflops }
+        let pairs = multipliesPairs ? limits.pairGigaflops : nil
+        fractionOfPeak = gigaflops.map { $0 / (pairs ?? limits.multiplyAddGigaflops) }
         fractionOfRead = gigabytesPerSecond.map { $0 / limits.readGigabytesPerSecond }
     }
 }
@@ -152,13 +157,14 @@ private struct LayerSpeed: Report {
     var results: [LayerRate]
 
     var text: String {
-        var table = Table([.left, .right, .left, .right, .right, .right, .right, .right, .right])
-        table.add("operation", "tokens", "", "ms", "product", "GFLOP/s", "of peak", "GB/s", "of read")
+        var table = Table([.left, .right, .left, .right, .right, .right, .right, .left, .right, .right])
+        table.add("operation", "tokens", "", "ms", "product", "GFLOP/s", "of peak", "", "GB/s", "of read")
         for rate in results {
             table.add(
                 rate.operation, "\(rate.tokens)", rate.detail, number(rate.seconds * 1e3, 3),
                 number(rate.productSeconds.map { $0 * 1e3 }, 3), number(rate.gigaflops, 1),
-                percent(rate.fractionOfPeak), number(rate.gigabytesPerSecond, 1), percent(rate.fractionOfRead))
+                percent(rate.fractionOfPeak), rate.gigaflops == nil ? "" : rate.multipliesPairs ? "pairs" : "fma",
+                number(rate.gigabytesPerSecond, 1), percent(rate.fractionOfRead))
         }
         return """
             \(threads) threads, \(isa)

@@ -19,6 +19,8 @@ public struct GateBenchmark: Sendable, Codable {
     public var productSeconds: Double
     /// Bytes of the weight, which are read at least once.
     public var weightBytes: Int
+    /// Whether bfloat16 pairs were multiplied, for which the machine has a peak of its own.
+    public var multipliesPairs: Bool
 
     /// - Parameters:
     ///   - groups: expert groups and how many are kept; nil for a choice among all.
@@ -61,7 +63,8 @@ public struct GateBenchmark: Sendable, Codable {
         return GateBenchmark(
             tokenCount: tokenCount, expertCount: expertCount, width: width, expertsPerToken: expertsPerToken,
             scoring: scoring, seconds: whole.sorted()[whole.count / 2],
-            productSeconds: product.sorted()[product.count / 2], weightBytes: expertCount * width * 2)
+            productSeconds: product.sorted()[product.count / 2], weightBytes: expertCount * width * 2,
+            multipliesPairs: context.pairKernels != nil)
     }
 
     /// Random bfloat16 rows.
