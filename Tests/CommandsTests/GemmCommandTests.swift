@@ -15,6 +15,20 @@ struct GemmCommandTests {
         #expect(results.contains { ($0["fractionOfDense"] as? Double ?? 0) > 0 })
     }
 
+    @Test("what is around the products is measured beside the same limits")
+    func layers() async throws {
+        let outcome = try await FathomProcess.run(["gemm", "layers", "--smoke", "--json"])
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        let results = try #require(try outcome.object()["results"] as? [[String: Any]])
+        let operations = results.compactMap { $0["operation"] as? String }
+        #expect(Set(operations).count == 5 && operations.count == 10)
+        #expect(results.allSatisfy { ($0["seconds"] as? Double ?? 0) > 0 })
+        #expect(
+            results.allSatisfy {
+                ($0["fractionOfPeak"] as? Double ?? 0) > 0 || ($0["fractionOfRead"] as? Double ?? 0) > 0
+            })
+    }
+
     @Test("a plan says which path and why")
     func explain() async throws {
         let few = try await FathomProcess.run(["gemm", "explain", "--m", "1", "--n", "4096", "--k", "7168"])
@@ -35,7 +49,8 @@ struct GemmCommandTests {
         "wrong arguments are usage and name what was given",
         arguments: [
             (["bench", "--shapes", "12"], "12"), (["bench", "--formats", "int8"], "int8"),
-            (["bench", "--m", "0"], "--m"), (["explain", "--m", "-1", "--n", "1", "--k", "1"], "m"),
+            (["bench", "--m", "0"], "--m"), (["layers", "--tokens", "0,1"], "0,1"),
+            (["layers", "--context", "9"], "4096"), (["explain", "--m", "-1", "--n", "1", "--k", "1"], "m"),
             (["explain", "--m", "1", "--n", "1", "--k", "1", "--format-b", "fp5"], "fp5"),
             (["explain", "--m", "1", "--n", "9999999", "--k", "1"], "9999999"),
         ])

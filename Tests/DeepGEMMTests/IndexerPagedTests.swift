@@ -39,7 +39,7 @@ struct PagedIndexerCase: Sendable, CustomTestStringConvertible {
 }
 
 /// A cache whose blocks were handed out at random, in memory that is poisoned where nothing was stored.
-private struct PagedIndexerFixture {
+struct PagedIndexerFixture {
     let query: IndexerQueryFixture
     let cache: PagedIndexerCache
     let memory: GuardedBuffer<UInt8>

@@ -117,6 +117,21 @@ struct IndexerBenchmarkTests {
                 queryCount: 1, keyCount: 50, count: 5, minimumSeconds: 0, on: context) > 0)
     }
 
+    @Test("Measures lists of blocks, plain and paged")
+    func sparse() throws {
+        let context = try ComputeContext(threadCount: 2)
+        for blockSize in [nil, 16] {
+            let result = try IndexerBenchmark.measureSparse(
+                queryCount: 3, headCount: 8, depth: 32, contextLength: 500, listBlockSize: 8, blocksPerQuery: 9,
+                blockSize: blockSize, minimumSeconds: 0, on: context)
+            #expect(result.seconds > 0 && result.keyCount == 72)
+        }
+        expectFailure(.usage, naming: ["10 blocks of 8", "79"]) { () throws(FathomError) in
+            _ = try IndexerBenchmark.measureSparse(
+                queryCount: 1, contextLength: 79, listBlockSize: 8, blocksPerQuery: 10, minimumSeconds: 0, on: context)
+        }
+    }
+
     @Test("Misuse is refused, naming what is legal")
     func misuse() throws {
         let context = try ComputeContext(threadCount: 1)

@@ -11,7 +11,7 @@ public struct IndexerBenchmark: Sendable, Codable {
     public var queryCount: Int
     public var headCount: Int
     public var depth: Int
-    /// Keys, all of which each query sees.
+    /// Keys that each query scores: all, or those of its list.
     public var keyCount: Int
     /// `IndexerMatrix.Format` of queries and keys.
     public var format: String
@@ -32,10 +32,7 @@ public struct IndexerBenchmark: Sendable, Codable {
         queryCount: Int, headCount: Int = 64, depth: Int = 128, keyCount: Int, format: String = "float8E4M3",
         blockSize: Int? = nil, minimumSeconds: Double, on context: ComputeContext
     ) throws(FathomError) -> IndexerBenchmark {
-        guard let format = IndexerMatrix.Format(rawValue: format) else {
-            let legal = IndexerMatrix.Format.allCases.map(\.rawValue).joined(separator: ", ")
-            throw FathomError(.usage, "no indexer format '\(format)'; there are \(legal)")
-        }
+        let format = try self.format(named: format)
         for (name, extent) in [("queries", queryCount), ("heads", headCount), ("depth", depth), ("keys", keyCount)]
         where extent < 1 {
             throw FathomError(.usage, "the indexer's benchmark with \(extent) \(name); at least 1 is legal")
@@ -60,12 +57,34 @@ public struct IndexerBenchmark: Sendable, Codable {
                 try mqaLogits(queries, keys: keys, starts: starts, ends: ends, into: logits, on: context)
             }
         }
-        let seconds = try median(minimumSeconds: minimumSeconds, run)
-        let relus = Double(queryCount) * Double(headCount) * Double(keyCount)
         return IndexerBenchmark(
-            queryCount: queryCount, headCount: headCount, depth: depth, keyCount: keyCount, format: format.rawValue,
-            blockSize: blockSize, seconds: seconds, gigareluPerSecond: relus / seconds / 1e9,
-            gigaflops: 2 * relus * Double(depth) / seconds / 1e9)
+            queryCount: queryCount, headCount: headCount, depth: depth, keyCount: keyCount, format: format,
+            blockSize: blockSize, seconds: try median(minimumSeconds: minimumSeconds, run))
+    }
+
+    init(
+        queryCount: Int, headCount: Int, depth: Int, keyCount: Int, format: IndexerMatrix.Format, blockSize: Int?,
+        seconds: Double
+    ) {
+        let relus = Double(queryCount) * Double(headCount) * Double(keyCount)
+        self.queryCount = queryCount
+        self.headCount = headCount
+        self.depth = depth
+        self.keyCount = keyCount
+        self.format = format.rawValue
+        self.blockSize = blockSize
+        self.seconds = seconds
+        gigareluPerSecond = relus / seconds / 1e9
+        gigaflops = 2 * relus * Double(depth) / seconds / 1e9
+    }
+
+    /// - Throws: `usage` for a format that there is not.
+    static func format(named name: String) throws(FathomError) -> IndexerMatrix.Format {
+        guard let format = IndexerMatrix.Format(rawValue: name) else {
+            let legal = IndexerMatrix.Format.allCases.map(\.rawValue).joined(separator: ", ")
+            throw FathomError(.usage, "no indexer format '\(name)'; there are \(legal)")
+        }
+        return format
     }
 
     /// Times the choice of the `count` largest among random logits.
@@ -88,7 +107,7 @@ public struct IndexerBenchmark: Sendable, Codable {
         }
     }
 
-    private static func median(
+    static func median(
         minimumSeconds: Double, _ body: () throws(FathomError) -> Void
     ) throws(FathomError) -> Double {
         let clock = ContinuousClock()
@@ -102,7 +121,7 @@ public struct IndexerBenchmark: Sendable, Codable {
     }
 
     /// Numbers between −½ and ½, the same for the same seed.
-    fileprivate struct Sequence {
+    struct Sequence {
         var state: UInt64
         init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 | 1 }
         mutating func next() -> Float {
@@ -111,7 +130,7 @@ public struct IndexerBenchmark: Sendable, Codable {
         }
     }
 
-    fileprivate static func randomNumbers(
+    static func randomNumbers(
         _ rows: Int, _ columns: Int, seed: UInt64
     ) throws(FathomError) -> FloatRows {
         let buffer = try AlignedBuffer<Float>(count: rows * columns, purpose: "benchmark input")
@@ -121,7 +140,7 @@ public struct IndexerBenchmark: Sendable, Codable {
         return try FloatRows(buffer, rowCount: rows, columnCount: columns)
     }
 
-    private static func randomRows(
+    static func randomRows(
         _ rows: Int, _ depth: Int, _ format: IndexerMatrix.Format, seed: UInt64, _ context: ComputeContext
     ) throws(FathomError) -> IndexerMatrix {
         let numbers = try randomNumbers(rows, depth, seed: seed)
@@ -143,7 +162,7 @@ public struct IndexerBenchmark: Sendable, Codable {
     }
 
     /// A paged cache with shuffled blocks that every request shares.
-    private struct PagedInput {
+    struct PagedInput {
         let cache: PagedIndexerCache
         let lengths: IndexerContextLengths
         let table: IndexerBlockTable

@@ -89,12 +89,28 @@ public struct IndexerSchedule: Sendable, Hashable {
     /// - Parameter shareCount: parts to cut the work into, such as a few times the number of threads; 1…65536.
     /// - Throws: `usage` for any other number.
     public init(_ lengths: IndexerContextLengths, shareCount: Int) throws(FathomError) {
+        try self.init(
+            segmentCounts: (0..<lengths.requestCount).map {
+                max(1, ceilDivide(lengths.longest($0), Self.segmentTokens))
+            }, shareCount: shareCount)
+    }
+
+    /// For the sparse indexer: DeepGEMM's `get_sparse_mqa_logits_metadata` and its paged form. A query counts as a
+    /// request, and what is cut are its columns up to its last block.
+    ///
+    /// - Throws: `usage` for a number of shares outside 1…65536.
+    public init(_ lists: IndexerBlockLists, shareCount: Int) throws(FathomError) {
+        try self.init(
+            segmentCounts: (0..<lists.rowCount).map {
+                max(1, ceilDivide(lists.usedColumns($0), Self.segmentTokens))
+            }, shareCount: shareCount)
+    }
+
+    private init(segmentCounts: [Int], shareCount: Int) throws(FathomError) {
         guard shareCount >= 1, shareCount <= 1 << 16 else {
             throw FathomError(.usage, "an indexer schedule of \(shareCount) shares; 1…\(1 << 16) is legal")
         }
-        segmentCounts = (0..<lengths.requestCount).map {
-            max(1, ceilDivide(lengths.longest($0), Self.segmentTokens))
-        }
+        self.segmentCounts = segmentCounts
         let total = segmentCounts.reduce(0, +)
         var starts: [Position] = []
         var request = 0
@@ -109,5 +125,39 @@ public struct IndexerSchedule: Sendable, Hashable {
             starts.append(Position(request: request, segment: first - passed))
         }
         self.starts = starts
+    }
+
+    /// Calls the body with each request of a share and the run of segments that the share has of it.
+    func forEachRun(of share: Int, _ body: (_ request: Int, _ segments: Range<Int>) -> Void) {
+        let start = starts[share]
+        let end = starts[share + 1]
+        var request = start.request
+        while request <= end.request, request < segmentCounts.count {
+            let first = request == start.request ? start.segment : 0
+            let last = request == end.request ? end.segment : segmentCounts[request]
+            if first < last { body(request, first..<last) }
+            request += 1
+        }
+    }
+
+    /// The schedule that was given, or a new one for so many threads.
+    ///
+    /// - Parameters:
+    ///   - given: the caller's.
+    ///   - own: one of a single share, for the work at hand.
+    /// - Throws: `usage` for a schedule of other work.
+    static func checked(
+        _ given: IndexerSchedule?, for own: IndexerSchedule, threads: Int, of what: String
+    ) throws(FathomError) -> IndexerSchedule {
+        guard let given else {
+            return try IndexerSchedule(segmentCounts: own.segmentCounts, shareCount: min(threads * 8, 1 << 16))
+        }
+        guard given.segmentCounts == own.segmentCounts else {
+            throw FathomError(
+                .usage,
+                "the indexer's schedule was made for \(given.segmentCounts.count) \(what); make one for these "
+                    + "\(own.segmentCounts.count)")
+        }
+        return given
     }
 }

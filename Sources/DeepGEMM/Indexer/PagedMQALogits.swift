@@ -38,31 +38,16 @@ public func pagedMQALogits(
     schedule: IndexerSchedule? = nil, into logits: IndexerLogits, cleans: Bool = true, on context: ComputeContext
 ) throws(FathomError) {
     try requireDepth(queries, cache.depth)
-    guard queries.queryCount == lengths.visible.count else {
-        throw FathomError(
-            .usage,
-            "\(queries.queryCount) queries for \(lengths.requestCount) requests of \(lengths.queriesPerRequest); "
-                + "\(lengths.visible.count) is legal")
-    }
+    try requireQueries(queries, lengths)
     try requireExtents(logits, rows: queries.queryCount, columns: logits.columnCount)
     try requireTable(table, lengths, cache, width: logits.columnCount)
     let plan = IndexerPlan(headCount: queries.headCount, depth: queries.values.depth)
-    let work: IndexerSchedule
-    if let schedule {
-        work = schedule
-    } else {
-        work = try IndexerSchedule(lengths, shareCount: min(context.team.threadCount * 8, 1 << 16))
-    }
-    let own = try IndexerSchedule(lengths, shareCount: 1)
-    guard work.segmentCounts == own.segmentCounts else {
-        throw FathomError(
-            .usage,
-            "the indexer's schedule was made for \(work.segmentCounts.count) requests of other context lengths; "
-                + "make one for these \(lengths.requestCount)")
-    }
+    let work = try IndexerSchedule.checked(
+        schedule, for: IndexerSchedule(lengths, shareCount: 1), threads: context.team.threadCount,
+        of: "requests of other context lengths")
     context.team.run(taskCount: work.shareCount) { share, worker in
         let scratch = context.scratch(of: worker)
-        forEachRun(of: share, in: work) { request, segments in
+        work.forEachRun(of: share) { request, segments in
             let blocks = table.entries[request * table.columnCount..<(request + 1) * table.columnCount]
             let stretch = IndexerStretch(
                 plan: plan, queries: queries, source: PagedIndexerKeys(cache: cache, blocks: blocks), logits: logits,
@@ -96,24 +81,20 @@ private func compute(
     }
 }
 
-/// The requests of a share with the run of segments that it has of each.
-private func forEachRun(
-    of share: Int, in schedule: IndexerSchedule, _ body: (_ request: Int, _ segments: Range<Int>) -> Void
-) {
-    let start = schedule.starts[share]
-    let end = schedule.starts[share + 1]
-    var request = start.request
-    while request <= end.request, request < schedule.segmentCounts.count {
-        let first = request == start.request ? start.segment : 0
-        let last = request == end.request ? end.segment : schedule.segmentCounts[request]
-        if first < last { body(request, first..<last) }
-        request += 1
+/// - Throws: `usage` unless there are as many queries as rows of lengths.
+func requireQueries(_ queries: IndexerQueries, _ lengths: IndexerContextLengths) throws(FathomError) {
+    guard queries.queryCount == lengths.visible.count else {
+        throw FathomError(
+            .usage,
+            "\(queries.queryCount) queries for \(lengths.requestCount) requests of \(lengths.queriesPerRequest); "
+                + "\(lengths.visible.count) is legal")
     }
 }
 
+/// - Parameter width: columns that must hold the longest context; nil where columns are no tokens.
 /// - Throws: `usage` naming the request whose context does not fit, or the entry in use that is no block.
-private func requireTable(
-    _ table: IndexerBlockTable, _ lengths: IndexerContextLengths, _ cache: PagedIndexerCache, width: Int
+func requireTable(
+    _ table: IndexerBlockTable, _ lengths: IndexerContextLengths, _ cache: PagedIndexerCache, width: Int?
 ) throws(FathomError) {
     let rows = table.columnCount == 0 ? lengths.requestCount : table.entries.count / table.columnCount
     guard rows == lengths.requestCount else {
@@ -121,7 +102,7 @@ private func requireTable(
     }
     for request in 0..<lengths.requestCount {
         let longest = lengths.longest(request)
-        guard longest <= width else {
+        if let width, longest > width {
             throw FathomError(
                 .usage, "request \(request) has a context of \(longest) tokens; the logits have \(width) columns")
         }

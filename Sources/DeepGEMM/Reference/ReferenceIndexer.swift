@@ -30,3 +30,19 @@ public func referenceMQALogits(
     }
     return logits
 }
+
+/// The definition of `sparseMQALogits`, from all logits: the listed tokens' in the order of the list. For tests.
+///
+/// - Parameter logits: [lists.rowCount, keyCount], −∞ where a query does not see a key, as `referenceMQALogits` makes
+///   them.
+/// - Returns: [lists.rowCount, lists.columnCount], −∞ for holes and for tokens from keyCount on.
+public func referenceSparseLogits<Number: BinaryFloatingPoint>(
+    _ logits: [Number], keyCount: Int, lists: IndexerBlockLists
+) -> [Number] {
+    (0..<lists.rowCount * lists.columnCount).map { place in
+        let (row, column) = place.quotientAndRemainder(dividingBy: lists.columnCount)
+        let block = Int(lists.entries[row * lists.blocksPerRow + column / lists.blockSize])
+        let token = block * lists.blockSize + column % lists.blockSize
+        return block >= 0 && token < keyCount ? logits[row * keyCount + token] : -.infinity
+    }
+}

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#if canImport(Glibc)
-internal import Glibc
-#elseif canImport(Musl)
-internal import Musl
-#endif
+internal import DeepGEMM
 
 /// The gate of a layer with experts: which experts a token uses, and with which weights.
 package struct Router: Sendable {
@@ -19,23 +15,25 @@ package struct Router: Sendable {
         }
     }
 
-    private let scoring: DeepSeekConfiguration.ScoringFunction
-    private let method: DeepSeekConfiguration.TopKMethod
-    private let groupCount: Int
-    private let topKGroups: Int
-    private let expertsPerToken: Int
-    private let normalizes: Bool
-    private let scalingFactor: Float
+    private let routing: ExpertRouting
 
-    /// The gate that `configuration` asks for.
+    /// The gate that `configuration` asks for; the configuration was checked when it was read.
     package init(_ configuration: DeepSeekConfiguration) {
-        scoring = configuration.scoringFunction
-        method = configuration.topKMethod
-        groupCount = configuration.expertGroupCount
-        topKGroups = configuration.topKGroups
-        expertsPerToken = configuration.expertsPerToken
-        normalizes = configuration.normalizesTopKWeights
-        scalingFactor = Float(configuration.routedScalingFactor)
+        let score: ExpertRouting.Groups.Score? =
+            switch configuration.topKMethod {
+            case .greedy: nil
+            case .groupLimitedGreedy: .largest
+            case .noAuxTC: .sumOfTwoLargest
+            }
+        // Outputs are added in ascending order of the expert.
+        routing = ExpertRouting(
+            scoring: configuration.scoringFunction == .sigmoid ? .sigmoid : .softmax,
+            expertsPerToken: configuration.expertsPerToken, normalizes: configuration.normalizesTopKWeights,
+            scalingFactor: Float(configuration.routedScalingFactor),
+            groups: score.map {
+                ExpertRouting.Groups(
+                    count: configuration.expertGroupCount, kept: configuration.topKGroups, score: $0)
+            }, order: .ascendingExpert)
     }
 
     /// Chooses experts for one token, in ascending order of their index; equal scores choose the lower index.
@@ -44,50 +42,15 @@ package struct Router: Sendable {
     ///   - logits: one number per routed expert.
     ///   - bias: the correction that is added for choosing and not for weighting; nil for none.
     package func choose(logits: [Float], bias: UnsafePointer<Float>?) -> [Choice] {
-        let scores = scoring == .sigmoid ? logits.map { 1 / (1 + exp(-$0)) } : softmax(logits)
-        var ranking = scores
-        if let bias { for expert in ranking.indices { ranking[expert] += bias[expert] } }
-        if method != .greedy { excludeGroups(&ranking) }
-        let chosen = largest(expertsPerToken, of: ranking).sorted()
-        var weights = chosen.map { scores[$0] }
-        if normalizes {
-            let sum = weights.reduce(0, +) + 1e-20
-            weights = weights.map { $0 / sum }
+        let selector = ExpertSelector(checked: routing, expertCount: logits.count)
+        let count = routing.expertsPerToken
+        var experts = [Int32](repeating: -1, count: count)
+        var weights = [Float](repeating: 0, count: count)
+        // SAFETY: as much scratch memory as the selector asks for, during the call.
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: selector.scratchCount) { scratch in
+            guard let scratch = scratch.baseAddress else { return }
+            selector.choose(logits: logits, bias: bias, scratch: scratch, experts: &experts, weights: &weights)
         }
-        return zip(chosen, weights).map { Choice(expert: $0, weight: $1 * scalingFactor) }
-    }
-
-    /// Sets the scores of all but the best `topKGroups` groups to −∞.
-    private func excludeGroups(_ ranking: inout [Float]) {
-        let size = ranking.count / groupCount
-        let groupScores = (0..<groupCount).map { group in
-            let members = ranking[group * size..<(group + 1) * size]
-            guard method == .noAuxTC else { return members.max() ?? -.infinity }
-            let best = largest(2, of: Array(members))
-            return best.reduce(0) { $0 + members[members.startIndex + $1] }
-        }
-        let kept = Set(largest(topKGroups, of: groupScores))
-        for group in 0..<groupCount where !kept.contains(group) {
-            for expert in group * size..<(group + 1) * size { ranking[expert] = -.infinity }
-        }
-    }
-
-    /// The indices of the `count` largest values, largest first; the lower index first among equals.
-    private func largest(_ count: Int, of values: [Float]) -> [Int] {
-        var best: [Int] = []
-        for index in values.indices {
-            if best.count == count, let last = best.last, !(values[index] > values[last]) { continue }
-            let place = best.firstIndex { values[index] > values[$0] } ?? best.count
-            best.insert(index, at: place)
-            if best.count > count { best.removeLast() }
-        }
-        return best
-    }
-
-    private func softmax(_ logits: [Float]) -> [Float] {
-        let peak = logits.max() ?? 0
-        let powers = logits.map { exp($0 - peak) }
-        let sum = powers.reduce(0, +)
-        return powers.map { $0 / sum }
+        return zip(experts, weights).map { Choice(expert: Int($0), weight: $1) }
     }
 }
