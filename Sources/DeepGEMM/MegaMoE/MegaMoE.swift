@@ -38,7 +38,7 @@ public func megaMoE(
     on context: ComputeContext
 ) throws(FathomError) -> [Int] {
     let call = MegaMoECall(x: x, choices: choices, weights: weights, shared: shared, y: y, options: options)
-    try call.check()
+    try call.check(expertCount: weights.expertCount)
     return try call.run(workspace ?? MegaMoEWorkspace(), on: context)
 }
 
@@ -120,7 +120,7 @@ struct MegaMoECall {
                 between: MegaMoEBetween(
                     base: memory + layout.betweenOffset, form: form, rowCount: waveRows,
                     columnCount: weights.intermediate))
-            for wave in MegaMoEPass.waves(of: rowCount) { pass.run(wave, on: context) }
+            for wave in MegaMoEPass.waves(of: starts) { pass.run(wave, on: context) }
             slots.sum(
                 tokens: tokens.count, topK: choices.topK,
                 experts: choices.experts + tokens.lowerBound * choices.topK,

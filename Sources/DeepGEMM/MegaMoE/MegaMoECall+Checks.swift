@@ -10,7 +10,8 @@ extension MegaMoECall {
     /// Slots of a token at most.
     static let slotLimit = 1 << 16
 
-    func check() throws(FathomError) {
+    /// - Parameter expertCount: what choices are from, of all ranks.
+    func check(expertCount: Int) throws(FathomError) {
         try weights.check("the experts", hidden: x.columnCount)
         try shared?.check("the shared experts", hidden: x.columnCount)
         guard shared?.intermediate ?? weights.intermediate == weights.intermediate else {
@@ -33,7 +34,7 @@ extension MegaMoECall {
             throw FathomError(.usage, "y is \(y.format.rawValue); bf16 is legal")
         }
         try options.check()
-        try choices.check(expertCount: weights.expertCount)
+        try choices.check(expertCount: expertCount)
         guard slotCount <= Self.slotLimit else {
             throw FathomError(
                 .usage,

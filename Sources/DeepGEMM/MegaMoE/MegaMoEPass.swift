@@ -7,11 +7,11 @@ internal import KernelDispatch
 
 /// Both products of some experts, for rows that lie expert after expert.
 ///
-/// Rows are taken in waves, so that what lies between the products is bounded and still in a cache when it is read. A
-/// row's bits do not depend on the wave.
+/// Rows are taken in waves of whole experts where they fit, so that what lies between the products is bounded and still in
+/// a cache when it is read. A row's bits do not depend on the wave.
 struct MegaMoEPass {
-    /// Rows of a wave at most.
-    static let waveRows = 8192
+    /// Rows of a wave at most: about as many as the driver packs at a time.
+    static let waveRows = 2048
 
     /// What rows are taken from.
     var x: MatrixOperand
@@ -27,9 +27,22 @@ struct MegaMoEPass {
     var unit: ExpertUnit
     var between: MegaMoEBetween
 
-    /// Runs of rows that are computed together.
-    static func waves(of rowCount: Int) -> [Range<Int>] {
-        stride(from: 0, to: rowCount, by: waveRows).map { $0..<min($0 + waveRows, rowCount) }
+    /// Runs of rows that are computed together: as many experts as fit, and of one that does not some of its rows.
+    static func waves(of starts: [Int]) -> [Range<Int>] {
+        var waves: [Range<Int>] = []
+        var first = 0
+        for (start, end) in zip(starts, starts.dropFirst()) where end > start {
+            if end - first > waveRows, start > first {
+                waves.append(first..<start)
+                first = start
+            }
+            while end - first > waveRows {
+                waves.append(first..<first + waveRows)
+                first += waveRows
+            }
+        }
+        if let end = starts.last, end > first { waves.append(first..<end) }
+        return waves
     }
 
     /// Computes a wave.

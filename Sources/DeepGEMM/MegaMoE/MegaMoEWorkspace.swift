@@ -7,7 +7,7 @@ internal import Tensors
 /// Memory that `megaMoE` computes in, kept from call to call: it grows to what a call needs and never shrinks.
 ///
 /// A call needs for each token of a block and each slot 2 · hidden bytes for the slot and 20 for lists, and for each of
-/// up to 8192 rows of a wave `intermediate` numbers with their scales. A block has as many tokens as keep the slots
+/// up to 2048 rows of a wave `intermediate` numbers with their scales. A block has as many tokens as keep the slots
 /// within `slotBytes`, and one at least.
 public final class MegaMoEWorkspace: Sendable {
     /// Bytes of the slots of a block of tokens, at most.

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+
+internal import Platform
+
+/// The shape of a layer of experts that several ranks hold, the same at all of them.
+struct MegaMoEShape: Equatable {
+    var rankCount: Int
+    var experts: Int
+    var maximumTokens: Int
+    var topK: Int
+    var sharedExperts: Int
+    var hidden: Int
+    var intermediate: Int
+    var rows: MegaMoEBuffer.Rows
+
+    var localExperts: Int { experts / rankCount }
+    var slotCount: Int { topK + sharedExperts }
+
+    /// What is compared between ranks.
+    var numbers: [Int] {
+        [experts, maximumTokens, topK, sharedExperts, hidden, intermediate, rows.scaleColumns ?? 0]
+    }
+
+    /// - Throws: `usage` naming the number and what is legal.
+    func check() throws(FathomError) {
+        for (name, value, least, most) in [
+            ("experts", experts, 1, 1 << 20), ("tokens of a rank", maximumTokens, 1, 1 << 24),
+            ("choices of a token", topK, 1, 1 << 12), ("shared experts", sharedExperts, 0, 1 << 12),
+            ("numbers of a token", hidden, 1, 1 << 20), ("columns between the products", intermediate, 1, 1 << 20),
+        ] where value < least || value > most {
+            throw FathomError(.usage, "a buffer for \(value) \(name); \(least)…\(most) is legal")
+        }
+        guard experts % rankCount == 0 else {
+            throw FathomError(
+                .usage,
+                "\(experts) experts on \(rankCount) ranks; equally many on each are legal, a multiple of \(rankCount)")
+        }
+        if let columns = rows.scaleColumns, columns < 8 || columns % 8 != 0 {
+            throw FathomError(
+                .usage, "scales of tokens cover \(columns) numbers; a multiple of 8 is legal, such as 32 and 128")
+        }
+    }
+}
+
+/// How the memory that a rank shares with the others is divided; the same at every rank.
+///
+/// A token is a record: its numbers, then its scales as floats.
+struct MegaMoEMemory {
+    var shape: MegaMoEShape
+
+    private static func aligned(_ count: Int) -> Int { (count + 63) / 64 * 64 }
+
+    // MARK: A record
+
+    var numberBytes: Int { shape.hidden * shape.rows.format.bitCount / 8 }
+    var scaleCount: Int { shape.rows.scaleColumns.map { ceilDivide(shape.hidden, $0) } ?? 0 }
+    var scalesOffset: Int { (numberBytes + 3) / 4 * 4 }
+    var recordBytes: Int { Self.aligned(scalesOffset + 4 * scaleCount) }
+
+    // MARK: Areas
+
+    private var choiceCount: Int { shape.maximumTokens * shape.topK }
+
+    /// [experts + 1] Int32: where the choices of each expert begin in the list.
+    var startsOffset: Int { 0 }
+    /// [tokens · topK] Int32: choices, expert after expert.
+    var listOffset: Int { Self.aligned(4 * (shape.experts + 1)) }
+    /// [tokens · topK] floats, by choice.
+    var weightsOffset: Int { listOffset + Self.aligned(4 * choiceCount) }
+    var recordsOffset: Int { weightsOffset + Self.aligned(4 * choiceCount) }
+    var slotsOffset: Int { recordsOffset + shape.maximumTokens * recordBytes }
+    var byteCount: Int { slotsOffset + shape.maximumTokens * shape.slotCount * shape.hidden * 2 }
+
+    // MARK: Signals
+
+    /// The word by which a rank says that its tokens can be read.
+    func readyWord(from rank: Int) -> Int { rank }
+    /// The word by which a rank says how far it is with this rank's tokens.
+    func doneWord(from rank: Int) -> Int { shape.rankCount + rank }
+    var signalCount: Int { 2 * shape.rankCount }
+
+    /// Records from `base` on as an operand.
+    func operand(_ base: UnsafeRawPointer, rowCount: Int) -> MatrixOperand {
+        let format = shape.rows.format
+        // SAFETY: places inside the records.
+        return MatrixOperand(
+            base, format, rowCount: rowCount, columnCount: shape.hidden, stride: recordBytes * 8 / format.bitCount,
+            scales: shape.rows.scaleColumns.map {
+                BlockScales(
+                    base + scalesOffset, encoding: .float32, granularity: .perToken($0), rowStride: recordBytes / 4,
+                    blockStride: 1)
+            })
+    }
+}
+
+/// When a rank may go on: numbers that only grow, one word for each rank and way, no clock and no memory.
+///
+/// Operation n begins at a rank with its own "ready n", behind tokens and lists. Who has all ranks' "ready n" may read
+/// their tokens and write their slots, and says "done n" at the end, in steps. Who has all ranks' "done n" adds its slots
+/// up, and may then write tokens and lists of operation n + 1: nobody reads those of n any more, and nobody writes slots of
+/// n + 1 before its next "ready".
+struct MegaMoEProtocol {
+    /// Steps of an operation are counted below this.
+    static let stepLimit: UInt64 = 1 << 20
+
+    private(set) var operation: UInt64 = 0
+    private var step: UInt64 = 0
+
+    /// Begins the next operation.
+    ///
+    /// - Returns: what `readyWord` is set to at all ranks.
+    mutating func begin() -> UInt64 {
+        operation += 1
+        step = 0
+        return operation
+    }
+
+    /// One more part is done.
+    ///
+    /// - Returns: what `doneWord` is set to at all ranks.
+    mutating func advance() -> UInt64 {
+        step = min(step + 1, Self.stepLimit - 2)
+        return operation * Self.stepLimit + step
+    }
+
+    /// All is done.
+    func finish() -> UInt64 { operation * Self.stepLimit + Self.stepLimit - 1 }
+
+    func isReady(_ word: UInt64) -> Bool { word >= operation }
+    func isDone(_ word: UInt64) -> Bool { word >= finish() }
+}
