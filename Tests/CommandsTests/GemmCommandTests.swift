@@ -15,6 +15,23 @@ struct GemmCommandTests {
         #expect(results.contains { ($0["fractionOfDense"] as? Double ?? 0) > 0 })
     }
 
+    @Test(
+        "Mega MoE has the bits of its parts, and over threads and launched processes those of one rank",
+        arguments: [
+            [], ["--ranks", "2"], ["launch", "--ranks", "2", "--", FathomProcess.path],
+        ])
+    func megaMoE(how: [String]) async throws {
+        let isLaunched = how.first == "launch"
+        let outcome = try await FathomProcess.run(
+            (isLaunched ? how : []) + ["gemm", "mega-moe", "--smoke", "--json"] + (isLaunched ? [] : how))
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        // A launcher puts the rank before the line.
+        let output = outcome.output
+        #expect(output.ranges(of: "\"isChecked\":true").count == 3, "\(output)")
+        #expect(output.ranges(of: "\"ranks\":\(how.isEmpty ? 1 : 2)").count == 3)
+        #expect(output.ranges(of: "\"partsSeconds\":").count == (how.isEmpty ? 3 : 0))
+    }
+
     @Test("a plan says which path and why")
     func explain() async throws {
         let few = try await FathomProcess.run(["gemm", "explain", "--m", "1", "--n", "4096", "--k", "7168"])
@@ -35,6 +52,7 @@ struct GemmCommandTests {
         "wrong arguments are usage and name what was given",
         arguments: [
             (["bench", "--shapes", "12"], "12"), (["bench", "--formats", "int8"], "int8"),
+            (["mega-moe", "--formats", "int8"], "int8"), (["mega-moe", "--tokens", "0"], "--tokens"),
             (["bench", "--m", "0"], "--m"), (["explain", "--m", "-1", "--n", "1", "--k", "1"], "m"),
             (["explain", "--m", "1", "--n", "1", "--k", "1", "--format-b", "fp5"], "fp5"),
             (["explain", "--m", "1", "--n", "9999999", "--k", "1"], "9999999"),

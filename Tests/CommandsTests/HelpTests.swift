@@ -8,7 +8,7 @@ struct HelpTests {
         [], ["serve"], ["chat"], ["generate"], ["logits"], ["tokenize"], ["checkpoint"],
         ["checkpoint", "inspect"],
         ["checkpoint", "synthesize"], ["bench"], ["bench", "generate"], ["bench", "tokenizer"],
-        ["gemm"], ["gemm", "bench"], ["gemm", "explain"], ["mla"], ["mla", "bench"], ["mla", "explain"], ["eplb"],
+        ["gemm"], ["gemm", "bench"], ["gemm", "mega-moe"], ["gemm", "explain"], ["mla"], ["mla", "bench"], ["mla", "explain"], ["eplb"],
         ["eplb", "plan"], ["eplb", "show"], ["eplb", "bench"], ["gpu"], ["gpu", "info"], ["gpu", "compile"],
         ["gpu", "explain"], ["gpu", "explain", "gemm"], ["gpu", "test"], ["gpu", "bench"], ["doctor"],
         ["launch"], ["ranks"], ["ranks", "check"], ["ep"], ["ep", "bench"], ["ep", "check"],

@@ -10,7 +10,8 @@ struct Gemm: ParsableCommand {
             EXAMPLES
               fathom gemm bench
               fathom gemm bench --m 1,256 --shapes 4096x7168 --formats fp8
+              fathom gemm mega-moe --tokens 128
               fathom gemm explain --m 256 --n 4096 --k 7168 --format-b fp8
             """,
-        subcommands: [GemmBench.self, GemmExplain.self])
+        subcommands: [GemmBench.self, GemmMegaMoE.self, GemmExplain.self])
 }

@@ -96,11 +96,7 @@ extension MegaMoEBuffer {
         let x = OperandSlice(call.x)
         let records = base + memory.recordsOffset
         inBundles(choices.tokenCount, on: context) { token in
-            let record = records + token * memory.recordBytes
-            record.copyMemory(from: x.address(row: token, k: 0), byteCount: memory.numberBytes)
-            x.scales?.gather(
-                rows: token..<token + 1, blocks: 0..<memory.scaleCount, segment: 0,
-                into: (record + memory.scalesOffset).assumingMemoryBound(to: Float.self))
+            memory.store(x, row: token, to: records + token * memory.recordBytes)
         }
     }
 

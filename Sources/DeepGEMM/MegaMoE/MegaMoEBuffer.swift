@@ -23,14 +23,20 @@ public final class MegaMoEBuffer: Sendable {
     /// How tokens lie in the buffer.
     public enum Rows: Sendable, Hashable {
         case bfloat16
-        /// FP8 E4M3 with a scale for so many neighbours: 32, 128, or another multiple of 8.
-        case float8E4M3(scaleColumns: Int)
+        /// FP8 E4M3 with a scale for so many neighbours, a multiple of 8: UE8M0 as bytes or packed, or float32.
+        case float8E4M3(scaleColumns: Int, powersOfTwo: Bool = true)
 
         var format: MatrixOperand.Format { self == .bfloat16 ? .bfloat16 : .float8E4M3 }
 
         var scaleColumns: Int? {
-            guard case .float8E4M3(let columns) = self else { return nil }
+            guard case .float8E4M3(let columns, _) = self else { return nil }
             return columns
+        }
+
+        /// Bytes of a scale.
+        var scaleBytes: Int {
+            guard case .float8E4M3(_, let powersOfTwo) = self else { return 0 }
+            return powersOfTwo ? 1 : 4
         }
     }
 
@@ -97,7 +103,8 @@ public final class MegaMoEBuffer: Sendable {
                 throw FathomError(
                     .usage,
                     "rank \(other) makes a buffer of \(theirs) and rank \(group.rank) one of \(own) (experts, tokens, "
-                        + "choices, shared experts, hidden, intermediate, numbers of a scale); the same are legal")
+                        + "choices, shared experts, hidden, intermediate, numbers and bytes of a scale); the same are "
+                        + "legal")
             }
         }
         region = try group.symmetricRegion(
@@ -171,5 +178,10 @@ public final class MegaMoEBuffer: Sendable {
                 "rank \(group.rank): x has \(call.x.scales.map { "scales of \($0.granularity)" } ?? "no scales"); the "
                     + "buffer takes \(granularity.map { "scales of \($0)" } ?? "none")")
         }
+        guard let scales = call.x.scales, (scales.encoding == .float32) != (shape.rows.scaleBytes == 4) else { return }
+        throw FathomError(
+            .usage,
+            "rank \(group.rank): x has \(scales.encoding.rawValue) scales; the buffer takes "
+                + (shape.rows.scaleBytes == 4 ? "float32" : "ue8m0 or packedUE8M0"))
     }
 }

@@ -18,7 +18,10 @@ struct MegaMoEShape: Equatable {
 
     /// What is compared between ranks.
     var numbers: [Int] {
-        [experts, maximumTokens, topK, sharedExperts, hidden, intermediate, rows.scaleColumns ?? 0]
+        [
+            experts, maximumTokens, topK, sharedExperts, hidden, intermediate, rows.scaleColumns ?? 0,
+            rows.scaleBytes,
+        ]
     }
 
     /// - Throws: `usage` naming the number and what is legal.
@@ -44,7 +47,7 @@ struct MegaMoEShape: Equatable {
 
 /// How the memory that a rank shares with the others is divided; the same at every rank.
 ///
-/// A token is a record: its numbers, then its scales as floats.
+/// A token is a record: its numbers, then its scales.
 struct MegaMoEMemory {
     var shape: MegaMoEShape
 
@@ -55,7 +58,7 @@ struct MegaMoEMemory {
     var numberBytes: Int { shape.hidden * shape.rows.format.bitCount / 8 }
     var scaleCount: Int { shape.rows.scaleColumns.map { ceilDivide(shape.hidden, $0) } ?? 0 }
     var scalesOffset: Int { (numberBytes + 3) / 4 * 4 }
-    var recordBytes: Int { Self.aligned(scalesOffset + 4 * scaleCount) }
+    var recordBytes: Int { Self.aligned(scalesOffset + shape.rows.scaleBytes * scaleCount) }
 
     // MARK: Areas
 
@@ -87,45 +90,30 @@ struct MegaMoEMemory {
             base, format, rowCount: rowCount, columnCount: shape.hidden, stride: recordBytes * 8 / format.bitCount,
             scales: shape.rows.scaleColumns.map {
                 BlockScales(
-                    base + scalesOffset, encoding: .float32, granularity: .perToken($0), rowStride: recordBytes / 4,
-                    blockStride: 1)
+                    base + scalesOffset, encoding: shape.rows.scaleBytes == 4 ? .float32 : .ue8m0,
+                    granularity: .perToken($0), rowStride: recordBytes / shape.rows.scaleBytes, blockStride: 1)
             })
     }
-}
 
-/// When a rank may go on: numbers that only grow, one word for each rank and way, no clock and no memory.
-///
-/// Operation n begins at a rank with its own "ready n", behind tokens and lists. Who has all ranks' "ready n" may read
-/// their tokens and write their slots, and says "done n" at the end, in steps. Who has all ranks' "done n" adds its slots
-/// up, and may then write tokens and lists of operation n + 1: nobody reads those of n any more, and nobody writes slots of
-/// n + 1 before its next "ready".
-struct MegaMoEProtocol {
-    /// Steps of an operation are counted below this.
-    static let stepLimit: UInt64 = 1 << 20
-
-    private(set) var operation: UInt64 = 0
-    private var step: UInt64 = 0
-
-    /// Begins the next operation.
-    ///
-    /// - Returns: what `readyWord` is set to at all ranks.
-    mutating func begin() -> UInt64 {
-        operation += 1
-        step = 0
-        return operation
+    /// Writes a row of `x` to a record.
+    func store(_ x: OperandSlice, row: Int, to record: UnsafeMutableRawPointer) {
+        // SAFETY: a record has room for the numbers and the scales.
+        record.copyMemory(from: x.address(row: row, k: 0), byteCount: numberBytes)
+        guard let scales = x.scales else { return }
+        let out = record + scalesOffset
+        if scales.encoding == .float32 {
+            scales.gather(
+                rows: row..<row + 1, blocks: 0..<scaleCount, segment: 0,
+                into: out.assumingMemoryBound(to: Float.self))
+        } else {
+            let bytes = scales.base + row * scales.rowStride
+            for block in 0..<scaleCount {
+                let place =
+                    scales.encoding == .ue8m0
+                    ? block * scales.blockStride : block / 4 * scales.blockStride + block % 4
+                out.storeBytes(
+                    of: bytes.load(fromByteOffset: place, as: UInt8.self), toByteOffset: block, as: UInt8.self)
+            }
+        }
     }
-
-    /// One more part is done.
-    ///
-    /// - Returns: what `doneWord` is set to at all ranks.
-    mutating func advance() -> UInt64 {
-        step = min(step + 1, Self.stepLimit - 2)
-        return operation * Self.stepLimit + step
-    }
-
-    /// All is done.
-    func finish() -> UInt64 { operation * Self.stepLimit + Self.stepLimit - 1 }
-
-    func isReady(_ word: UInt64) -> Bool { word >= operation }
-    func isDone(_ word: UInt64) -> Bool { word >= finish() }
 }

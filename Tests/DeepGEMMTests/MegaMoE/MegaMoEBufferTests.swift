@@ -28,7 +28,10 @@ struct MegaMoEBufferTests {
         }
 
         var rows: MegaMoEBuffer.Rows {
-            form == .bfloat16 ? .bfloat16 : .float8E4M3(scaleColumns: form == .blocks ? 128 : 32)
+            form == .bfloat16
+                ? .bfloat16
+                : form == .blocks
+                    ? .float8E4M3(scaleColumns: 128, powersOfTwo: false) : .float8E4M3(scaleColumns: 32)
         }
 
         func buffer(

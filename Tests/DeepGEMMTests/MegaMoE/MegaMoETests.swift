@@ -46,10 +46,10 @@ struct MegaMoETests {
         let three = try ComputeContext(threadCount: 3, level: level)
         let workspace = MegaMoEWorkspace()
         for (tokens, shared, between) in [
-            (3, 0, nil), (70, 1, nil), (90, 0, MegaMoEOptions.Intermediate.bfloat16), (30, 2, .float8E4M3),
+            (3, 0, nil), (70, 1, nil), (40, 0, MegaMoEOptions.Intermediate.bfloat16), (30, 2, .float8E4M3),
         ] as [(Int, Int, MegaMoEOptions.Intermediate?)] {
             let moe = TestMoE(
-                form, tokens: tokens, experts: 3, topK: 3, hidden: 200, intermediate: 140, shared: shared, seed: 7)
+                form, tokens: tokens, experts: 3, topK: 3, hidden: 136, intermediate: 100, shared: shared, seed: 7)
             let options = MegaMoEOptions(clamp: shared == 1 ? 2 : nil, intermediate: between)
             let usual: MegaMoEOptions.Intermediate = form == .bfloat16 ? .bfloat16 : .float8E4M3
             let expected = try moe.unfused(options, form: between ?? usual, on: three)

@@ -165,6 +165,7 @@ final class TestMoE {
     private final class Between {
         let operand: MatrixOperand
         private let matrix: QuantizedMatrix?
+        private let scales: PackedScales?
         private let numbers: GuardedBuffer<UInt16>?
 
         init(
@@ -175,8 +176,12 @@ final class TestMoE {
                 let matrix = try quantizeFloat8(
                     FloatRows(UnsafeRawPointer(a.start), element: .float32, rowCount: rows, columnCount: columns),
                     granularity: .perToken(32), powerOfTwoScales: true, on: context)
-                operand = MatrixOperand(matrix)
+                let scales = try matrix.scales.packedUE8M0()
+                var operand = MatrixOperand(matrix)
+                operand.scales = BlockScales(scales)
+                self.operand = operand
                 self.matrix = matrix
+                self.scales = scales
                 numbers = nil
             } else {
                 let numbers = GuardedBuffer(
@@ -185,6 +190,7 @@ final class TestMoE {
                     UnsafeRawPointer(numbers.start), .bfloat16, rowCount: rows, columnCount: columns)
                 self.numbers = numbers
                 matrix = nil
+                scales = nil
             }
         }
     }
