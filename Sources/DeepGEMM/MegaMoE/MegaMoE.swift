@@ -3,8 +3,8 @@
 public import KernelDispatch
 public import Platform
 
-// SAFETY: In this file pointers are to tokens, choices and results that were checked to have the extents they claim, and
-// to a workspace that was laid out for the block of tokens.
+// SAFETY: In this file pointers are to tokens, choices and results that were checked to have the extents they claim,
+// and to a workspace that was laid out for the block of tokens.
 
 /// The layer of experts of one rank in one call: every token through the experts that it chose, and their results added
 /// up. DeepGEMM's `fp8_fp4_mega_moe` and `bf16_mega_moe` on one rank; `MegaMoEBuffer` is the same over several.
@@ -19,9 +19,9 @@ public import Platform
 /// A token without any expert gets 0. `referenceMegaMoE` is this in Double.
 ///
 /// No row is copied and nothing but a~ and the slots is stored: rows of `x` are gathered while the first product packs
-/// them, its tiles become a~ while they are in a cache, the second product writes rows to slot (t, k). The bits are those
-/// of the same steps made one by one with `gemm` and `quantizeFloat8`, whatever the number of threads. If a block of 32
-/// holds NaN, all of its numbers are.
+/// them, its tiles become a~ while they are in a cache, the second product writes rows to slot (t, k). The bits are
+/// those of the same steps made one by one with `gemm` and `quantizeFloat8`, whatever the number of threads. If a block
+/// of 32 holds NaN, all of its numbers are.
 ///
 /// - Parameters:
 ///   - x: [tokens, hidden] in any format and order.

@@ -5,8 +5,11 @@ public import Platform
 public import Ranks
 internal import Tensors
 
-/// Times `megaMoE` on a random layer, beside the same made of its parts: tokens copied in the order of experts, a grouped
-/// product, SiLU·up with the quantiser, a grouped product, and the sum of each token's rows.
+// SAFETY: In this file buffers are as long as the operands that are made of them, and live as long as the layer; calls
+// that write its result come one after the other.
+
+/// Times `megaMoE` on a random layer, beside the same made of its parts: tokens copied in the order of experts, a
+/// grouped product, SiLU·up with the quantiser, a grouped product, and the sum of each token's rows.
 public struct MegaMoEBenchmark: Sendable, Codable {
     /// What tokens and weights are stored as.
     public enum Form: String, Sendable, CaseIterable, Codable {
@@ -162,8 +165,6 @@ public struct MegaMoEBenchmark: Sendable, Codable {
 
 /// A random layer, and some tokens of a rank.
 final class MegaMoEBenchmarkLayer: Sendable {
-    // SAFETY: buffers are as long as the operands that are made of them here, and live as long as the layer; calls that
-    // write `out` come one after the other.
     let shape: MegaMoEBenchmark.Shape
     private let tokens: BenchmarkOperand
     private let gateUp: BenchmarkOperand

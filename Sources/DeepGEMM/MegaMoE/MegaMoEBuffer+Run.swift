@@ -6,7 +6,8 @@ internal import Ranks
 internal import Workers
 
 // SAFETY: In this file pointers are to areas of the shared memory as `MegaMoEMemory` divides them, to the tokens of a
-// checked call, and to a workspace that was laid out for the rows; who may touch what when is what `MegaMoEProtocol` says.
+// checked call, and to a workspace that was laid out for the rows; who may touch what when is what `MegaMoEProtocol`
+// says.
 
 extension MegaMoEBuffer {
     /// One operation.
@@ -179,7 +180,8 @@ extension MegaMoEBuffer {
 
     // MARK: Waiting
 
-    /// Waits until a word of every rank is as it must be. The time begins anew with each step of a rank that is missing.
+    /// Waits until a word of every rank is as it must be. The time begins anew with each step of a rank that is
+    /// missing.
     private func wait(
         _ what: String, _ word: (_ rank: Int) -> Int, until holds: (UInt64) -> Bool
     ) throws(FathomError) {

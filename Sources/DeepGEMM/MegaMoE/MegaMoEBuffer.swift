@@ -12,13 +12,14 @@ internal import Workers
 /// Mega MoE over ranks that share memory: each holds some of the experts and has tokens of its own. DeepGEMM's
 /// `get_symm_buffer_for_mega_moe` and the calls that take it.
 ///
-/// All ranks make a buffer with the same numbers and call `megaMoE` equally often, each from one thread. A rank shows its
-/// tokens and their choices in its own memory; the others pull the rows that their experts need, a wave at a time, and
-/// write what these made to the owner's slots (token, k), which the owner adds up in their order. Two signals for each
-/// pair of ranks are all that is waited for. Results have the bits of `megaMoE` on one rank, whatever the number of ranks.
+/// All ranks make a buffer with the same numbers and call `megaMoE` equally often, each from one thread. A rank shows
+/// its tokens and their choices in its own memory; the others pull the rows that their experts need, a wave at a time,
+/// and write what these made to the owner's slots (token, k), which the owner adds up in their order. Two signals for
+/// each pair of ranks are all that is waited for. Results have the bits of `megaMoE` on one rank, whatever the number
+/// of ranks.
 ///
-/// Every wait ends within its limit, and earlier with an error that names a rank that is lost. Then the buffer cannot be
-/// used any more.
+/// Every wait ends within its limit, and earlier with an error that names a rank that is lost. Then the buffer cannot
+/// be used any more.
 public final class MegaMoEBuffer: Sendable {
     /// How tokens lie in the buffer.
     public enum Rows: Sendable, Hashable {
@@ -74,8 +75,8 @@ public final class MegaMoEBuffer: Sendable {
     ///   - experts: of all ranks together, a multiple of their number; rank r has the r-th part.
     ///   - sharedExperts: experts that every token goes to, computed by its own rank.
     ///   - timeoutMilliseconds: nil for that of the group.
-    /// - Throws: `usage` for impossible numbers and for ranks that ask for different ones, `unavailable` if memory is not
-    ///   shared, missing, or a rank is lost.
+    /// - Throws: `usage` for impossible numbers and for ranks that ask for different ones, `unavailable` if memory is
+    ///   not shared, missing, or a rank is lost.
     public init(
         group: RankGroup, experts: Int, maximumTokensPerRank: Int, topK: Int, hidden: Int, intermediate: Int,
         sharedExperts: Int = 0, rows: Rows = .float8E4M3(scaleColumns: 32), timeoutMilliseconds: Int? = nil
@@ -111,8 +112,8 @@ public final class MegaMoEBuffer: Sendable {
             byteCount: memory.byteCount, signalCount: memory.signalCount, timeoutMilliseconds: timeoutMilliseconds)
     }
 
-    /// This rank's tokens through all experts, and all ranks' tokens through this rank's: see the function `megaMoE`. All
-    /// ranks call it, with as many tokens as they have, none included.
+    /// This rank's tokens through all experts, and all ranks' tokens through this rank's: see the function `megaMoE`.
+    /// All ranks call it, with as many tokens as they have, none included.
     ///
     /// - Parameters:
     ///   - x: [tokens, hidden], K-major, in the format of the buffer's rows.
@@ -120,8 +121,8 @@ public final class MegaMoEBuffer: Sendable {
     ///   - weights: those of `localExperts`.
     ///   - shared: as many as the buffer has, or nil for none.
     /// - Returns: how many rows each of `localExperts` has been given, by all ranks.
-    /// - Throws: `usage` naming what does not fit, before another rank learns of the call, so that it can be made again;
-    ///   `unavailable` naming ranks that are lost or do not come.
+    /// - Throws: `usage` naming what does not fit, before another rank learns of the call, so that it can be made
+    ///   again; `unavailable` naming ranks that are lost or do not come.
     @discardableResult
     public func megaMoE(
         _ x: MatrixOperand, _ choices: MegaMoEChoices, _ weights: MegaMoEWeights, shared: MegaMoEWeights? = nil,

@@ -2,6 +2,8 @@
 
 internal import Platform
 
+// SAFETY: In this file places are computed inside memory that has the bytes that `MegaMoEMemory` counts.
+
 /// The shape of a layer of experts that several ranks hold, the same at all of them.
 struct MegaMoEShape: Equatable {
     var rankCount: Int
@@ -85,7 +87,6 @@ struct MegaMoEMemory {
     /// Records from `base` on as an operand.
     func operand(_ base: UnsafeRawPointer, rowCount: Int) -> MatrixOperand {
         let format = shape.rows.format
-        // SAFETY: places inside the records.
         return MatrixOperand(
             base, format, rowCount: rowCount, columnCount: shape.hidden, stride: recordBytes * 8 / format.bitCount,
             scales: shape.rows.scaleColumns.map {
@@ -97,7 +98,6 @@ struct MegaMoEMemory {
 
     /// Writes a row of `x` to a record.
     func store(_ x: OperandSlice, row: Int, to record: UnsafeMutableRawPointer) {
-        // SAFETY: a record has room for the numbers and the scales.
         record.copyMemory(from: x.address(row: row, k: 0), byteCount: numberBytes)
         guard let scales = x.scales else { return }
         let out = record + scalesOffset

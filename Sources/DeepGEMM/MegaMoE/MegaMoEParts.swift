@@ -6,10 +6,11 @@ internal import Platform
 internal import Tensors
 internal import Workers
 
+// SAFETY: In this file buffers are made for as many rows as there are choices, none of which is empty, and live as long
+// as the parts; each task writes rows or tokens of its own.
+
 /// A layer of experts made of its parts, each of which writes all that it makes: what `megaMoE` is measured against.
 struct MegaMoEParts {
-    // SAFETY: buffers are made for as many rows as there are choices, none of which is empty, and live as long as the
-    // parts; each task writes rows or tokens of its own.
     private let layer: MegaMoEBenchmarkLayer
     private let form: MegaMoEOptions.Intermediate
     private let ids: AlignedBuffer<Int32>

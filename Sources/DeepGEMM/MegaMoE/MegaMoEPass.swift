@@ -7,8 +7,8 @@ internal import KernelDispatch
 
 /// Both products of some experts, for rows that lie expert after expert.
 ///
-/// Rows are taken in waves of whole experts where they fit, so that what lies between the products is bounded and still in
-/// a cache when it is read. A row's bits do not depend on the wave.
+/// Rows are taken in waves of whole experts where they fit, so that what lies between the products is bounded and still
+/// in a cache when it is read. A row's bits do not depend on the wave.
 struct MegaMoEPass {
     /// Rows of a wave at most: about as many as the driver packs at a time.
     static let waveRows = 2048

@@ -3,9 +3,9 @@
 /// When a rank may go on: numbers that only grow, one word for each rank and way, no clock and no memory.
 ///
 /// Operation n begins at a rank with its own "ready n", behind tokens and lists. Who has all ranks' "ready n" may read
-/// their tokens and write their slots, and says "done n" at the end, in steps. Who has all ranks' "done n" adds its slots
-/// up, and may then write tokens and lists of operation n + 1: nobody reads those of n any more, and nobody writes slots of
-/// n + 1 before its next "ready".
+/// their tokens and write their slots, and says "done n" at the end, in steps. Who has all ranks' "done n" adds its
+/// slots up, and may then write tokens and lists of operation n + 1: nobody reads those of n any more, and nobody
+/// writes slots of n + 1 before its next "ready".
 package struct MegaMoEProtocol {
     /// Steps of an operation are counted below this.
     package static let stepLimit: UInt64 = 1 << 20

@@ -4,7 +4,8 @@ internal import KernelDispatch
 internal import Kernels
 internal import Workers
 
-// SAFETY: In this file pointers are to slots and tokens that the caller has counted; each task writes tokens of its own.
+// SAFETY: In this file pointers are to slots and tokens that the caller has counted; each task writes tokens of its
+// own.
 
 /// The rows that experts made for some tokens: [tokenCount, slotCount, hidden] bfloat16 numbers.
 struct MegaMoESlots {

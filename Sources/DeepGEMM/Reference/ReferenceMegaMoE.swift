@@ -2,8 +2,8 @@
 
 internal import LowPrecision
 
-/// The definition of `megaMoE`, token after token: operands decoded exactly, sums and functions in Double, rounded where
-/// `megaMoE` says. For tests.
+/// The definition of `megaMoE`, token after token: operands decoded exactly, sums and functions in Double, rounded
+/// where `megaMoE` says. For tests.
 ///
 /// - Returns: [tokens][hidden] bfloat16 numbers.
 public func referenceMegaMoE(

@@ -8,8 +8,8 @@ internal import Kernels
 
 extension GemmProblem {
     /// Whether the product is one of bfloat16 pairs, where the processor has such: both operands bfloat16 without
-    /// scales, or both FP8 with scales for whole blocks of `pairBlock` elements of K; A's may be finer powers of two. FP8
-    /// codes are bfloat16 numbers, times a power of two as well.
+    /// scales, or both FP8 with scales for whole blocks of `pairBlock` elements of K; A's may be finer powers of two.
+    /// FP8 codes are bfloat16 numbers, times a power of two as well.
     var isPaired: Bool {
         switch (a.format, b.format) {
         case (.bfloat16, .bfloat16): a.scales == nil && b.scales == nil
@@ -247,29 +247,33 @@ extension GemmTile {
         _ depth: Range<Int>, _ segment: Int, into out: UnsafeMutableRawPointer, stride: Int,
         staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
     ) {
-        if problem.a.indices != nil {
-            for row in rows {
-                var tile = self
-                tile.problem.a = problem.a.only(row)
-                tile.rows = 0..<1
-                tile.packPairRows(
-                    depth, segment, into: out + (row - rows.lowerBound) * stride, stride: stride, staging: staging,
-                    pairs)
-            }
-            return
+        guard problem.a.indices != nil else {
+            return pack(problem.a, rows, depth, segment, into: out, stride: stride, staging: staging, pairs)
         }
-        guard problem.a.order != .kMajor || problem.hasFineScales else {
+        for row in rows {
+            pack(
+                problem.a.only(row), 0..<1, depth, segment, into: out + (row - rows.lowerBound) * stride,
+                stride: stride, staging: staging, pairs)
+        }
+    }
+
+    /// Rows of A that lie in turn.
+    private func pack(
+        _ a: OperandSlice, _ rows: Range<Int>, _ depth: Range<Int>, _ segment: Int,
+        into out: UnsafeMutableRawPointer, stride: Int, staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
+    ) {
+        guard a.order != .kMajor || problem.hasFineScales else {
             var arguments = PairPackArguments(
-                source: problem.a.address(row: rows.lowerBound, k: depth.lowerBound, segment: segment),
-                stride: problem.a.stride, rowCount: rows.count, count: depth.count, out: out, outStride: stride)
-            return problem.a.format == .float8E4M3
+                source: a.address(row: rows.lowerBound, k: depth.lowerBound, segment: segment), stride: a.stride,
+                rowCount: rows.count, count: depth.count, out: out, outStride: stride)
+            return a.format == .float8E4M3
                 ? pairs.packRowsFloat8E4M3(&arguments) : pairs.packRowsBFloat16(&arguments)
         }
         for row in Swift.stride(from: 0, to: rows.count, by: Self.stagedRows) {
             let end = min(row + Self.stagedRows, rows.count)
             for from in Swift.stride(from: depth.lowerBound, to: depth.upperBound, by: linearChunk) {
                 stage(
-                    problem.a, rows.lowerBound + row..<rows.lowerBound + end,
+                    a, rows.lowerBound + row..<rows.lowerBound + end,
                     from..<min(from + linearChunk, depth.upperBound), segment,
                     into: out + (row * stride + (from - depth.lowerBound) * 2), stride: stride, staging: staging, pairs)
             }

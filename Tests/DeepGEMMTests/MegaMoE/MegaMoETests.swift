@@ -39,7 +39,7 @@ struct MegaMoETests {
     }
 
     @Test(
-        "Bit for bit what grouped products, SiLU, a quantiser and sums make one by one, on every level and thread count",
+        "Bit for bit what products, SiLU, the quantiser and sums make one by one, on every level and thread count",
         arguments: InstructionSetLevel.available, TestMoE.Form.allCases)
     func bits(level: InstructionSetLevel, form: TestMoE.Form) throws {
         let one = try ComputeContext(threadCount: 1, level: level)
@@ -59,16 +59,16 @@ struct MegaMoETests {
         }
     }
 
-    @Test("A token's bits do not depend on the others")
-    func independence() throws {
+    @Test("A token's bits do not depend on the others", arguments: [TestMoE.Form.float8, .blocks])
+    func independence(form: TestMoE.Form) throws {
         let context = try ComputeContext(threadCount: 2)
-        let moe = TestMoE(.float8, tokens: 60, experts: 5, topK: 3, hidden: 128, intermediate: 64, shared: 1)
+        let moe = TestMoE(form, tokens: 60, experts: 5, topK: 3, hidden: 128, intermediate: 160, shared: 1)
         let all = try moe.fused(on: context).y
         for token in [0, 3, 17, 59] {
             let y = TestResult(.bfloat16, rows: 1, columns: 128)
             var x = moe.x.operand
             x.baseAddress += token * x.stride
-            let scaleStride = x.scales?.rowStride ?? 0
+            let scaleStride = (x.scales?.rowStride ?? 0) * (x.scales?.encoding == .float32 ? 4 : 1)
             x.scales?.baseAddress += token * scaleStride
             x.rowCount = 1
             try megaMoE(
