@@ -16,8 +16,9 @@ struct GemmMegaMoE: ParsableCommand, TracedCommand {
         discussion: """
             Every token goes to its choices of random experts. The parts are: tokens copied in the order of experts, a \
             grouped product, SiLU·up with the quantiser, a grouped product, and each token's sum; their bits are \
-            compared. fp8 is tokens scaled 1×32 and weights 128×128, fp4 the same tokens and weights scaled 1×32. With \
-            --ranks above 1 ranks are threads that share the cores, or under fathom launch processes; --smoke \
+            compared; MB is what either holds between operands and results. fp8 is tokens scaled 1×32 and weights \
+            128×128, fp4 the same tokens and weights scaled 1×32. With --ranks above 1 the ranks are threads that share \
+            the cores, or under fathom launch processes; --smoke \
             compares the bits of each with those of one rank alone.
 
             EXAMPLES
@@ -183,11 +184,13 @@ private struct MegaMoESpeed: Report {
 
     var text: String {
         var table = Table([
-            .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .left, .right, .right, .left,
+            .left, .right, .right, .right, .right, .right, .right, .right, .right, .right, .left, .right, .right,
+            .right,
+            .right, .left,
         ])
         table.add(
             "weights", "ranks", "tokens", "experts", "top-k", "hidden", "inner", "ms", "GFLOP/s", "of peak", "",
-            "parts ms", "speedup", "bits")
+            "MB", "parts ms", "speedup", "MB", "bits")
         for rate in results {
             let result = rate.result
             let shape = result.shape
@@ -197,10 +200,16 @@ private struct MegaMoESpeed: Report {
                 Quantity.decimal(result.gigaflops, places: 1),
                 rate.fractionOfPeak.map { "\(Quantity.decimal($0 * 100, places: 0)) %" } ?? "",
                 result.multipliesPairs.map { $0 ? "pairs" : "fma" }.joined(separator: "+"),
+                megabytes(result.workspaceBytes),
                 result.partsSeconds.map { Quantity.decimal($0 * 1e3, places: 2) } ?? "",
-                rate.speedup.map { Quantity.decimal($0, places: 2) } ?? "", result.isChecked ? "equal" : "")
+                rate.speedup.map { Quantity.decimal($0, places: 2) } ?? "", megabytes(result.partsBytes),
+                result.isChecked ? "equal" : "")
         }
         return (machine.map { ["\(isa)", $0.summary, ""] } ?? ["\(isa)", ""]).joined(separator: "\n") + "\n"
             + table.text
+    }
+
+    private func megabytes(_ bytes: Int?) -> String {
+        bytes.map { Quantity.decimal(Double($0) / 1e6, places: 1) } ?? ""
     }
 }

@@ -61,6 +61,9 @@ public struct MegaMoEBenchmark: Sendable, Codable {
     public var gigaflops: Double
     /// The same made of its parts; nil with several ranks.
     public var partsSeconds: Double?
+    /// Bytes beside operands and results that the one call used, and its parts; nil with several ranks.
+    public var workspaceBytes: Int?
+    public var partsBytes: Int?
     /// Whether bfloat16 pairs were multiplied in the first product and in the second.
     public var multipliesPairs: [Bool]
     /// Whether the bits were compared, with the parts' or with those of one rank.
@@ -93,8 +96,11 @@ public struct MegaMoEBenchmark: Sendable, Codable {
             times.fused.append(try Self.seconds(fused))
             times.parts.append(try Self.seconds { () throws(FathomError) in try parts.run(on: context) })
         } while times.fused.reduce(0, +) < minimumSeconds
-        return MegaMoEBenchmark(
+        var result = MegaMoEBenchmark(
             shape, ranks: 1, seconds: median(times.fused), partsSeconds: median(times.parts), layer, context)
+        result.workspaceBytes = workspace.byteCount
+        result.partsBytes = parts.byteCount
+        return result
     }
 
     /// One of several ranks; all call it.

@@ -47,6 +47,11 @@ struct MegaMoEParts {
         made = try AlignedBuffer(count: count * shape.hidden, purpose: "results of experts")
     }
 
+    /// Bytes of all that is between the parts.
+    var byteCount: Int {
+        x.count + scales.count + 2 * (u.count + made.count) + between.count
+    }
+
     /// The layer, one part after the other.
     func run(on context: ComputeContext) throws(FathomError) {
         let shape = layer.shape

@@ -17,6 +17,9 @@ public final class MegaMoEWorkspace: Sendable {
 
     public init() {}
 
+    /// Bytes that it has grown to.
+    public var byteCount: Int { memory.withLock { $0?.count ?? 0 } }
+
     /// Lends so many bytes to one call at a time, beginning at a page.
     func withMemory(
         byteCount: Int, _ body: (UnsafeMutableRawPointer) throws(FathomError) -> Void
