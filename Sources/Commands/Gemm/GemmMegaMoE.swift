@@ -17,9 +17,9 @@ struct GemmMegaMoE: ParsableCommand, TracedCommand {
             Every token goes to its choices of random experts. The parts are: tokens copied in the order of experts, a \
             grouped product, SiLU·up with the quantiser, a grouped product, and each token's sum; their bits are \
             compared; MB is what either holds between operands and results. fp8 is tokens scaled 1×32 and weights \
-            128×128, fp4 the same tokens and weights scaled 1×32. With --ranks above 1 the ranks are threads that share \
-            the cores, or under fathom launch processes; --smoke \
-            compares the bits of each with those of one rank alone.
+            128×128, fp4 the same tokens and weights scaled 1×32. With --ranks above 1 the ranks are threads that \
+            share the cores, or under fathom launch processes; --smoke compares the bits of each with those of one \
+            rank alone.
 
             EXAMPLES
               fathom gemm mega-moe
