@@ -84,8 +84,8 @@ targets += [
     .target(
         name: "DeepGEMM",
         dependencies: [
-            "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "CUDA", "Kernels",
-            "KernelDispatch",
+            "CFathom", "Platform", "LowPrecision", "Tensors", "Workers", "Telemetry", "Ranks", "CUDA",
+            "Kernels", "KernelDispatch",
         ],
         resources: [
             .embedInCode("CUDA/gemm.cu"), .embedInCode("CUDA/gemm_layout.cuh"),
@@ -193,7 +193,7 @@ let testedModules = [
 ]
 let testDependencies: [String: [Target.Dependency]] = [
     "ProfileData": ["Telemetry"],
-    "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
+    "DeepGEMM": ["LowPrecision", "Tensors", "Workers", "Ranks", "CUDA", "Kernels", "KernelDispatch"],
     "FlashMLA": ["LowPrecision", "Tensors", "Workers", "CUDA", "Kernels", "KernelDispatch"],
     "DeepEP": ["LowPrecision", "Ranks", "Simulation", "Tensors", "Kernels", "KernelDispatch"],
     "Tensors": ["LowPrecision"],

@@ -27,6 +27,21 @@ struct GemmCommandTests {
             results.allSatisfy {
                 ($0["fractionOfPeak"] as? Double ?? 0) > 0 || ($0["fractionOfRead"] as? Double ?? 0) > 0
             })
+    @Test(
+        "Mega MoE has the bits of its parts, and over threads and launched processes those of one rank",
+        arguments: [
+            [], ["--ranks", "2"], ["launch", "--ranks", "2", "--", FathomProcess.path],
+        ])
+    func megaMoE(how: [String]) async throws {
+        let isLaunched = how.first == "launch"
+        let outcome = try await FathomProcess.run(
+            (isLaunched ? how : []) + ["gemm", "mega-moe", "--smoke", "--json"] + (isLaunched ? [] : how))
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        // A launcher puts the rank before the line.
+        let output = outcome.output
+        #expect(output.ranges(of: "\"isChecked\":true").count == 3, "\(output)")
+        #expect(output.ranges(of: "\"ranks\":\(how.isEmpty ? 1 : 2)").count == 3)
+        #expect(output.ranges(of: "\"partsSeconds\":").count == (how.isEmpty ? 3 : 0))
     }
 
     @Test("a plan says which path and why")
@@ -51,6 +66,8 @@ struct GemmCommandTests {
             (["bench", "--shapes", "12"], "12"), (["bench", "--formats", "int8"], "int8"),
             (["bench", "--m", "0"], "--m"), (["layers", "--tokens", "0,1"], "0,1"),
             (["layers", "--context", "9"], "4096"), (["explain", "--m", "-1", "--n", "1", "--k", "1"], "m"),
+            (["mega-moe", "--formats", "int8"], "int8"), (["mega-moe", "--tokens", "0"], "--tokens"),
+            (["bench", "--m", "0"], "--m"), (["explain", "--m", "-1", "--n", "1", "--k", "1"], "m"),
             (["explain", "--m", "1", "--n", "1", "--k", "1", "--format-b", "fp5"], "fp5"),
             (["explain", "--m", "1", "--n", "9999999", "--k", "1"], "9999999"),
         ])

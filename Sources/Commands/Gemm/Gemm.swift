@@ -11,7 +11,8 @@ struct Gemm: ParsableCommand {
               fathom gemm bench
               fathom gemm bench --m 1,256 --shapes 4096x7168 --formats fp8
               fathom gemm layers --tokens 1,128
+              fathom gemm mega-moe --tokens 128
               fathom gemm explain --m 256 --n 4096 --k 7168 --format-b fp8
             """,
-        subcommands: [GemmBench.self, GemmLayers.self, GemmExplain.self])
+        subcommands: [GemmBench.self, GemmLayers.self, GemmMegaMoE.self, GemmExplain.self])
 }

@@ -15,6 +15,8 @@ public struct Epilogue {
     public var gate: Bool
     /// Leaves gaps in D's rows, or nil for none.
     public var heads: HeadSplit?
+    /// With a gate: the unit of `megaMoE` instead of SiLU(gate)·up alone.
+    var unit: ExpertUnit?
 
     public init(
         alpha: Float = 1, bias: UnsafePointer<Float>? = nil, gate: Bool = false, heads: HeadSplit? = nil

@@ -55,7 +55,7 @@ extension GemmTile {
     /// A result of at least so many bytes goes past the caches, which would not keep it for whoever reads it next.
     private static var streamedBytes: Int { 1 << 24 }
 
-    /// Applies the epilogue to the sums, row by row, and stores D. `line` has room for a row of sums and its scales.
+    /// Applies the epilogue to the sums, row by row, and stores D. `line` has room for two rows of sums.
     func finish(_ sums: UnsafeMutablePointer<Float>, stride: Int, line: UnsafeMutablePointer<Float>) {
         let streams =
             problem.c == nil && problem.d.format == .float32
@@ -73,7 +73,12 @@ extension GemmTile {
                     kernels.addScaled(bias + first, 1, values + side.column, side.outputs.count)
                 }
             }
-            if epilogue.gate { kernels.siluMultiply(values, values + columns.count, columns.count) }
+            if let unit = epilogue.unit {
+                unit.run(
+                    values, count: columns.count, weight: problem.rowWeights?[row] ?? 1, bits: line + width, kernels)
+            } else if epilogue.gate {
+                kernels.siluMultiply(values, values + columns.count, columns.count)
+            }
             store(values, row: row, scales: line + width, streams: streams)
         }
         if streams { fathom_store_fence() }
@@ -106,11 +111,12 @@ extension GemmTile {
         guard let place = problem.d.scales else { return }
         var arguments = QuantizeArguments(
             source: UnsafeRawPointer(values), sourceStride: 0, rowCount: 1, columnCount: count,
-            blockColumns: ResultScales.blockColumns, powerOfTwoScales: place.encoding != .float32,
-            codes: target.assumingMemoryBound(to: UInt8.self), codeStride: 0, scales: scales)
+            blockColumns: place.blockColumns, powerOfTwoScales: place.encoding != .float32,
+            areActivations: epilogue.unit != nil, codes: target.assumingMemoryBound(to: UInt8.self), codeStride: 0,
+            scales: scales)
         kernels.quantizeE4M3Float32(&arguments)
-        let first = column / ResultScales.blockColumns
-        for block in 0..<ceilDivide(count, ResultScales.blockColumns) {
+        let first = column / place.blockColumns
+        for block in 0..<ceilDivide(count, place.blockColumns) {
             place.store(scales[block], row: row, block: first + block)
         }
     }

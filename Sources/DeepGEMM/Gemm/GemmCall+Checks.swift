@@ -176,7 +176,11 @@ extension GemmCall {
         ] where value < 0 || value > Self.extentLimit {
             throw FathomError(.usage, "D's scales have a \(what) stride of \(value); 0…\(Self.extentLimit) is legal")
         }
-        let blocks = ceilDivide(width, ResultScales.blockColumns)
+        guard [32, 64, 128].contains(scales.blockColumns) else {
+            throw FathomError(
+                .usage, "D's scales cover \(scales.blockColumns) columns; 32, 64 or 128 are legal")
+        }
+        let blocks = ceilDivide(width, scales.blockColumns)
         let isDistinct =
             (scales.rowStride >= (blocks - 1) * scales.blockStride + 1 || rows <= 1)
             || (scales.blockStride >= (rows - 1) * scales.rowStride + 1)

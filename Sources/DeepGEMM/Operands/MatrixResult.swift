@@ -9,7 +9,7 @@ public struct MatrixResult {
         case float32 = "fp32"
         /// Rounded to nearest, ties to even.
         case bfloat16 = "bf16"
-        /// Quantised per row and 128 columns; needs `scales`.
+        /// Quantised per row and 128, 64 or 32 columns; needs `scales`.
         case float8E4M3 = "fp8"
 
         /// Bytes of one number.
@@ -50,7 +50,7 @@ public struct MatrixResult {
     }
 }
 
-/// Where the scales of an FP8 result go: one per row and 128 columns, max(|d|ₘₐₓ, 10⁻⁴) / 448.
+/// Where the scales of an FP8 result go: one per row and `blockColumns` columns, max(|d|ₘₐₓ, 10⁻⁴) / 448.
 ///
 /// The scale of row m and block c is written at m · `rowStride` + c · `blockStride`, counted in scales.
 public struct ResultScales {
@@ -70,19 +70,20 @@ public struct ResultScales {
     /// From one group's scales to the next.
     public var groupStride: Int
 
-    /// Columns that share a scale.
-    public static var blockColumns: Int { 128 }
+    /// Columns that share a scale: 32, 64 or 128.
+    public var blockColumns: Int
 
     /// Scales in any encoding.
     public init(
         _ baseAddress: UnsafeMutableRawPointer, _ encoding: Encoding, rowStride: Int, blockStride: Int = 1,
-        groupStride: Int = 0
+        groupStride: Int = 0, blockColumns: Int = 128
     ) {
         self.baseAddress = baseAddress
         self.encoding = encoding
         self.rowStride = rowStride
         self.blockStride = blockStride
         self.groupStride = groupStride
+        self.blockColumns = blockColumns
     }
 }
 

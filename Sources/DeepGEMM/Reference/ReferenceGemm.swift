@@ -174,7 +174,7 @@ extension Epilogue {
 }
 
 /// eˣ in Double: 2ⁿ · eʳ with |r| ≤ ln 2 / 2 and the series of eʳ.
-private func exponential(_ x: Double) -> Double {
+func exponential(_ x: Double) -> Double {
     guard x.magnitude < 700 else { return x > 0 ? .infinity : 0 }
     let n = (x * 1.4426950408889634).rounded()
     let r = x - n * 0.6931471805599453 - n * 2.319046813846e-17

@@ -69,7 +69,7 @@ struct GemmDriver {
             depth: problem.depth * problem.segmentCount, hasGate: epilogue.gate,
             orderB: problem.b.order, directRows: directRows(problem), sharesRows: sharesRows(problem),
             workPerTask: workPerTask, threadCount: threadCount,
-            columnUnit: problem.d.format == .float8E4M3 ? ResultScales.blockColumns : 32,
+            columnUnit: problem.d.format == .float8E4M3 ? 128 : 32,
             aheadBytes: isPaired(problem) || problem.b.order == .mnMajor
                 ? 0 : min(linearChunk, problem.depth) * problem.b.format.bitCount / 8,
             chunkCount: problem.splitsChunks ? problem.chunkCount : 1, cacheSize: cacheSize)

@@ -19,6 +19,8 @@ struct GemmProblem {
     var segmentCount = 1
     var d: ResultSlice
     var c: AddendSlice?
+    /// What an expert's unit multiplies each row with; nil for ones.
+    var rowWeights: UnsafePointer<Float>?
 
     /// Chunks that K is summed in, those of all segments.
     var chunkCount: Int { segmentCount * ceilDivide(depth, linearChunk) }
@@ -35,6 +37,7 @@ struct GemmProblem {
         part.rowCount = range.count
         part.a.firstRow += range.lowerBound
         part.d.advance(rows: range.lowerBound)
+        part.rowWeights = rowWeights.map { $0 + range.lowerBound }
         part.c?.base += range.lowerBound * (c?.stride ?? 0)
         return part
     }
@@ -53,6 +56,8 @@ struct ResultSlice {
     /// Bytes from one row to the next.
     var stride: Int
     var scales: ResultScaleSlice?
+    /// Where each row begins, if not `stride` apart; then there are no scales.
+    var places: UnsafePointer<UnsafeMutableRawPointer>?
 
     init(_ d: MatrixResult, group: Int = 0, firstRow: Int = 0) {
         format = d.format
@@ -63,12 +68,13 @@ struct ResultSlice {
 
     /// Element (row, column).
     func address(row: Int, column: Int) -> UnsafeMutableRawPointer {
-        base + (row * stride + column * format.byteCount)
+        (places?[row] ?? base + row * stride) + column * format.byteCount
     }
 
     /// Begins some rows later.
     mutating func advance(rows: Int) {
         base += rows * stride
+        places = places.map { $0 + rows }
         let scaleStride = scales?.rowStride ?? 0
         scales?.base += rows * scaleStride
     }
@@ -78,6 +84,8 @@ struct ResultSlice {
 struct ResultScaleSlice {
     var base: UnsafeMutableRawPointer
     var encoding: ResultScales.Encoding
+    /// Columns that share a scale: a divisor of 128.
+    var blockColumns: Int
     /// Bytes.
     var rowStride: Int
     var blockStride: Int
@@ -85,6 +93,7 @@ struct ResultScaleSlice {
     init(_ scales: ResultScales, group: Int, firstRow: Int) {
         let unit = scales.encoding == .ue8m0 ? 1 : 4
         encoding = scales.encoding
+        blockColumns = scales.blockColumns
         rowStride = scales.rowStride * unit
         blockStride = scales.blockStride * unit
         base = scales.baseAddress + (group * scales.groupStride + firstRow * scales.rowStride) * unit
@@ -103,7 +112,7 @@ struct ResultScaleSlice {
     /// Writes the scales of a row of zeros.
     func storeZeroScales(row: Int, columnCount: Int) {
         let scale: Float = 1e-4 / 448
-        for block in 0..<ceilDivide(columnCount, ResultScales.blockColumns) {
+        for block in 0..<ceilDivide(columnCount, blockColumns) {
             store(encoding == .float32 ? scale : Float(UE8M0(clampingUp: scale)), row: row, block: block)
         }
     }

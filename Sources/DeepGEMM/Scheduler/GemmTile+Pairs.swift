@@ -8,11 +8,12 @@ internal import Kernels
 
 extension GemmProblem {
     /// Whether the product is one of bfloat16 pairs, where the processor has such: both operands bfloat16 without
-    /// scales, or both FP8 with scales for whole blocks of `pairBlock` elements of K. FP8 codes are bfloat16 numbers.
+    /// scales, or both FP8 with scales for whole blocks of `pairBlock` elements of K; A's may be finer powers of two.
+    /// FP8 codes are bfloat16 numbers, times a power of two as well.
     var isPaired: Bool {
         switch (a.format, b.format) {
         case (.bfloat16, .bfloat16): a.scales == nil && b.scales == nil
-        case (.float8E4M3, .float8E4M3): hasPairedScales(a) && hasPairedScales(b)
+        case (.float8E4M3, .float8E4M3): (hasPairedScales(a) || hasFineScales) && hasPairedScales(b)
         default: false
         }
     }
@@ -21,6 +22,9 @@ extension GemmProblem {
         guard let width = operand.scales?.granularity.columns else { return true }
         return width % pairBlock == 0 || width >= depth
     }
+
+    /// Whether the scales of A are UE8M0 and multiply its numbers before these become pairs.
+    var hasFineScales: Bool { a.scales.map { $0.encoding != .float32 && !hasPairedScales(a) } ?? false }
 
     /// Whether the scales of B are the same for eight of its rows at least, or it has none.
     var hasWideScales: Bool { b.scales.map { $0.granularity.rows % 8 == 0 } ?? true }
@@ -190,6 +194,7 @@ extension GemmTile {
 
     /// The scales of the task's rows of A, as `gather` writes them.
     private func gatherScales(_ depth: Range<Int>, _ segment: Int, into out: UnsafeMutablePointer<Float>) {
+        guard !problem.hasFineScales else { return gather(nil, 0, rows, depth, segment, into: out) }
         guard problem.a.indices != nil else {
             return gather(problem.a.scales, problem.a.firstRow, rows, depth, segment, into: out)
         }
@@ -252,29 +257,33 @@ extension GemmTile {
         _ depth: Range<Int>, _ segment: Int, into out: UnsafeMutableRawPointer, stride: Int,
         staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
     ) {
-        if problem.a.indices != nil {
-            for row in rows {
-                var tile = self
-                tile.problem.a = problem.a.only(row)
-                tile.rows = 0..<1
-                tile.packPairRows(
-                    depth, segment, into: out + (row - rows.lowerBound) * stride, stride: stride, staging: staging,
-                    pairs)
-            }
-            return
+        guard problem.a.indices != nil else {
+            return pack(problem.a, rows, depth, segment, into: out, stride: stride, staging: staging, pairs)
         }
-        guard problem.a.order != .kMajor else {
+        for row in rows {
+            pack(
+                problem.a.only(row), 0..<1, depth, segment, into: out + (row - rows.lowerBound) * stride,
+                stride: stride, staging: staging, pairs)
+        }
+    }
+
+    /// Rows of A that lie in turn.
+    private func pack(
+        _ a: OperandSlice, _ rows: Range<Int>, _ depth: Range<Int>, _ segment: Int,
+        into out: UnsafeMutableRawPointer, stride: Int, staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
+    ) {
+        guard a.order != .kMajor || problem.hasFineScales else {
             var arguments = PairPackArguments(
-                source: problem.a.address(row: rows.lowerBound, k: depth.lowerBound, segment: segment),
-                stride: problem.a.stride, rowCount: rows.count, count: depth.count, out: out, outStride: stride)
-            return problem.a.format == .float8E4M3
+                source: a.address(row: rows.lowerBound, k: depth.lowerBound, segment: segment), stride: a.stride,
+                rowCount: rows.count, count: depth.count, out: out, outStride: stride)
+            return a.format == .float8E4M3
                 ? pairs.packRowsFloat8E4M3(&arguments) : pairs.packRowsBFloat16(&arguments)
         }
         for row in Swift.stride(from: 0, to: rows.count, by: Self.stagedRows) {
             let end = min(row + Self.stagedRows, rows.count)
             for from in Swift.stride(from: depth.lowerBound, to: depth.upperBound, by: linearChunk) {
                 stage(
-                    problem.a, rows.lowerBound + row..<rows.lowerBound + end,
+                    a, rows.lowerBound + row..<rows.lowerBound + end,
                     from..<min(from + linearChunk, depth.upperBound), segment,
                     into: out + (row * stride + (from - depth.lowerBound) * 2), stride: stride, staging: staging, pairs)
             }
@@ -297,14 +306,15 @@ extension GemmTile {
         }
     }
 
-    /// Up to `stagedRows` rows of a chunk of an operand in any order, without scales.
+    /// Up to `stagedRows` rows of a chunk of an operand in any order, with its scales if they are fine.
     private func stage(
         _ operand: OperandSlice, _ rows: Range<Int>, _ depth: Range<Int>, _ segment: Int,
         into out: UnsafeMutableRawPointer, stride: Int, staging: UnsafeMutablePointer<Float>, _ pairs: PairKernels
     ) {
         operand.pack(
             rows: rows, columns: depth, segment: segment, into: staging, outStride: GemmScratch.packedStride,
-            table: staging, usesScales: false, isRaw: false, interleaves: false, kernels)
+            table: staging + Self.stagedRows * GemmScratch.packedStride, usesScales: problem.hasFineScales,
+            isRaw: false, interleaves: false, kernels)
         pairs.narrowRows(
             UnsafePointer(staging), GemmScratch.packedStride, rows.count, depth.count, out, stride)
     }
