@@ -118,20 +118,15 @@ public func packedAttentionBlock<I: PairAttentionInstructionSet>(
 ) {
     let g = arguments.pointee
     let b = g.block
-    let scales = g.groupWidth < 64 ? 2 : g.groupWidth == 128 && g.latentWidth == 512 ? 0 : 1
-    switch (b.rowCount, scales) {
-    case (1, 0): packedScores(I.self, PackedTile<1, 0>.self, g)
-    case (2, 0): packedScores(I.self, PackedTile<2, 0>.self, g)
-    case (3, 0): packedScores(I.self, PackedTile<3, 0>.self, g)
-    case (_, 0): packedScores(I.self, PackedTile<4, 0>.self, g)
-    case (1, 1): packedScores(I.self, PackedTile<1, 1>.self, g)
-    case (2, 1): packedScores(I.self, PackedTile<2, 1>.self, g)
-    case (3, 1): packedScores(I.self, PackedTile<3, 1>.self, g)
-    case (_, 1): packedScores(I.self, PackedTile<4, 1>.self, g)
-    case (1, _): packedScores(I.self, PackedTile<1, 2>.self, g)
-    case (2, _): packedScores(I.self, PackedTile<2, 2>.self, g)
-    case (3, _): packedScores(I.self, PackedTile<3, 2>.self, g)
-    case (_, _): packedScores(I.self, PackedTile<4, 2>.self, g)
+    switch (b.rowCount, g.groupWidth >= 64) {
+    case (1, true): packedScores(I.self, PackedTile<1, 1>.self, g)
+    case (2, true): packedScores(I.self, PackedTile<2, 1>.self, g)
+    case (3, true): packedScores(I.self, PackedTile<3, 1>.self, g)
+    case (_, true): packedScores(I.self, PackedTile<4, 1>.self, g)
+    case (1, false): packedScores(I.self, PackedTile<1, 2>.self, g)
+    case (2, false): packedScores(I.self, PackedTile<2, 2>.self, g)
+    case (3, false): packedScores(I.self, PackedTile<3, 2>.self, g)
+    case (_, false): packedScores(I.self, PackedTile<4, 2>.self, g)
     }
     for row in 0..<b.rowCount {
         pairSoftmax(
@@ -142,7 +137,7 @@ public func packedAttentionBlock<I: PairAttentionInstructionSet>(
     packedValues(I.self, g)
 }
 
-/// M rows; S scales in 64 columns, or with S = 0 four scales in 512 columns, all that there are.
+/// M rows; S scales in 64 columns.
 public enum PackedTile<let M: Int, let S: Int> {}
 
 /// M rows, which are all, times all keys. Keys are taken one after the other, as they lie in memory: so the processor
@@ -192,19 +187,21 @@ func packedKeySums<I: PairAttentionInstructionSet, let M: Int, let S: Int>(
     var totals = InlineArray<M, SIMD16<Float>>(repeating: SIMD16<Float>())
     var scales = g.scales + ((t & 1) &* pairWeightWords &+ t &>> 1)
     var column = 0
-    if S == 0 {
-        // Spelled out: loops cost an eighth of the time.
-        addGroup(I.self, PackedTile<M, S>.self, b, key, column: 0, runs: 2, scales, to: &totals)
-        addGroup(I.self, PackedTile<M, S>.self, b, key, column: 128, runs: 2, scales + 64, to: &totals)
-        addGroup(I.self, PackedTile<M, S>.self, b, key, column: 256, runs: 2, scales + 128, to: &totals)
-        addGroup(I.self, PackedTile<M, S>.self, b, key, column: 384, runs: 2, scales + 192, to: &totals)
-        column = 512
-    }
-    while S > 0, column < g.latentWidth {
-        addGroup(
-            I.self, PackedTile<M, S>.self, b, key, column: column, runs: g.runWidth &>> 6, scales, to: &totals)
+    while column < g.latentWidth {
+        var sums = InlineArray<M, SIMD16<Float>>(repeating: SIMD16<Float>())
+        let end = column &+ g.runWidth
+        repeat {
+            let codes = latentPair(I.self, key + column)
+            addProducts(I.self, b.queries + 2 &* column, b.queryStride, codes, to: &sums)
+            column &+= 64
+        } while column < end
+        let factors =
+            S == 1
+            ? SIMD16<Float>(repeating: scales[0])
+            : SIMD16<Float>(
+                lowHalf: SIMD8(repeating: scales[0]), highHalf: SIMD8(repeating: scales[attentionBlockSize]))
+        for m in 0..<M { totals[m] = I.multiplyAdd(sums[m], factors, totals[m]) }
         scales += S &* attentionBlockSize
-        column &+= g.runWidth
     }
     var plain = key + g.plainOffset
     while column < b.keyWidth {
@@ -216,28 +213,6 @@ func packedKeySums<I: PairAttentionInstructionSet, let M: Int, let S: Int>(
         column &+= 64
     }
     return totals
-}
-
-/// Adds the scaled products of a group of columns, or of two groups of 32.
-@inlinable @inline(__always)
-func addGroup<I: PairAttentionInstructionSet, let M: Int, let S: Int>(
-    _: I.Type, _: PackedTile<M, S>.Type, _ b: PairAttentionArguments, _ key: UnsafeRawPointer, column: Int, runs: Int,
-    _ scales: UnsafePointer<Float>, to totals: inout InlineArray<M, SIMD16<Float>>
-) {
-    var sums = InlineArray<M, SIMD16<Float>>(repeating: SIMD16<Float>())
-    var run = 0
-    repeat {
-        let column = column &+ 64 &* run
-        addProducts(
-            I.self, b.queries + 2 &* column, b.queryStride, latentPair(I.self, key + column), to: &sums)
-        run &+= 1
-    } while run < runs
-    let factors =
-        S < 2
-        ? SIMD16<Float>(repeating: scales[0])
-        : SIMD16<Float>(
-            lowHalf: SIMD8(repeating: scales[0]), highHalf: SIMD8(repeating: scales[attentionBlockSize]))
-    for m in 0..<M { totals[m] = I.multiplyAdd(sums[m], factors, totals[m]) }
 }
 
 /// Adds the products of 64 columns of M rows and a key.
