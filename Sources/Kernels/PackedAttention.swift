@@ -10,7 +10,7 @@ public import CFathom
 /// product leaves the range of normal numbers. `readLatentScales` and `isModerate` say whether that is so.
 public struct PackedAttentionArguments {
     /// Queries in the order of `decodeLatentPairs`; `keys` are the codes, `keyStride` the bytes from one key's codes
-    /// to the next; `groupVectors` is 2.
+    /// to the next; `groupVectors` are those of a group, but two at least.
     public var block: PairAttentionArguments
     /// Columns that are stored as codes, a multiple of 64; the others are bfloat16.
     public var latentWidth: Int
@@ -36,6 +36,12 @@ public struct PackedAttentionArguments {
     }
 
     @inlinable var groupCount: Int { latentWidth / groupWidth }
+    /// Columns whose products are summed before a scale multiplies them.
+    @inlinable var runWidth: Int { max(64, groupWidth) }
+    /// Runs of 64 columns that are values and codes.
+    @inlinable var valueRuns: Int { min(block.valueWidth, latentWidth) / 64 }
+    /// Lines that the values ask for; see `packedValueTile`.
+    @inlinable var valueLines: Int { valueRuns &* pairWeightWords }
 }
 
 /// Query rows up to which codes are multiplied as they are stored.
@@ -61,28 +67,49 @@ public func readLatentScales(
     _ scales: UnsafeRawPointer, stride: Int, keyCount: Int, groupCount: Int, coding: PackedLatentCoding,
     to out: UnsafeMutablePointer<Float>
 ) -> Bool {
-    var isPlain = coding != .float4
-    for index in 0..<groupCount &* attentionBlockSize { out[index] = 1 }
+    guard coding != .float4 else { return false }
+    if keyCount < attentionBlockSize {
+        for index in 0..<groupCount &* attentionBlockSize { out[index] = 1 }
+    }
+    var flaws = SIMD4<UInt32>()
     for t in 0..<keyCount {
         let source = scales + t &* stride
-        let target = out + (t & 1) &* pairWeightWords + t &>> 1
-        for group in 0..<groupCount {
+        let target = UnsafeMutableRawPointer(out + ((t & 1) &* pairWeightWords &+ t &>> 1))
+        var group = 0
+        while coding == .float8, group &+ 4 <= groupCount {
+            let bits = (source + 4 &* group).loadUnaligned(as: SIMD4<UInt32>.self)
+            let place = target + 4 &* group &* attentionBlockSize
+            for lane in 0..<4 {
+                place.storeBytes(of: bits[lane], toByteOffset: 4 &* lane &* attentionBlockSize, as: UInt32.self)
+            }
+            flaws |= scaleFlaws(bits)
+            group &+= 4
+        }
+        while group < groupCount {
             let bits =
                 coding == .float8
                 ? (source + 4 &* group).loadUnaligned(as: UInt32.self)
                 : UInt32((source + group).load(as: UInt8.self)) &<< 23
-            isPlain = isPlain && isModestScale(bits)
-            target[group &* attentionBlockSize] = Float(bitPattern: bits)
+            target.storeBytes(of: bits, toByteOffset: 4 &* group &* attentionBlockSize, as: UInt32.self)
+            flaws |= scaleFlaws(SIMD4(repeating: bits))
+            group &+= 1
         }
     }
-    return isPlain
+    return flaws[0] | flaws[1] | flaws[2] | flaws[3] == 0
+}
+
+/// Zero where the bits are those of a power of two from 2⁻¹⁴ to 2⁷.
+@inlinable @inline(__always)
+func scaleFlaws(_ bits: SIMD4<UInt32>) -> SIMD4<UInt32> {
+    let least = SIMD4<UInt32>(repeating: (127 &- 14) &<< 23)
+    let range = SIMD4<UInt32>(repeating: (14 &+ 7) &<< 23)
+    let above = bits &- least
+    return (bits & 0x7F_FFFF) | ((above | (range &- above)) & 0x8000_0000)
 }
 
 /// Whether the bits are those of a power of two from 2⁻¹⁴ to 2⁷.
 @inlinable @inline(__always)
-func isModestScale(_ bits: UInt32) -> Bool {
-    bits & 0x807F_FFFF == 0 && bits >= (127 &- 14) &<< 23 && bits <= (127 &+ 7) &<< 23
-}
+func isModestScale(_ bits: UInt32) -> Bool { scaleFlaws(SIMD4(repeating: bits))[0] == 0 }
 
 /// One step of the online softmax over packed keys; see `PackedAttentionArguments`.
 @inlinable @inline(__always)
@@ -91,19 +118,15 @@ public func packedAttentionBlock<I: PairAttentionInstructionSet>(
 ) {
     let g = arguments.pointee
     let b = g.block
-    var t = 0
-    while t < b.keyCount {
-        var row = 0
-        while row < b.rowCount {
-            switch (b.rowCount &- row, g.groupWidth >= 64) {
-            case (1, true): packedScoreTile(I.self, PackedTile<1, 1>.self, g, row, t)
-            case (1, false): packedScoreTile(I.self, PackedTile<1, 2>.self, g, row, t)
-            case (_, true): packedScoreTile(I.self, PackedTile<2, 1>.self, g, row, t)
-            case (_, false): packedScoreTile(I.self, PackedTile<2, 2>.self, g, row, t)
-            }
-            row &+= 2
-        }
-        t &+= 4
+    switch (b.rowCount, g.groupWidth >= 64) {
+    case (1, true): packedScores(I.self, PackedTile<1, 1>.self, g)
+    case (2, true): packedScores(I.self, PackedTile<2, 1>.self, g)
+    case (3, true): packedScores(I.self, PackedTile<3, 1>.self, g)
+    case (_, true): packedScores(I.self, PackedTile<4, 1>.self, g)
+    case (1, false): packedScores(I.self, PackedTile<1, 2>.self, g)
+    case (2, false): packedScores(I.self, PackedTile<2, 2>.self, g)
+    case (3, false): packedScores(I.self, PackedTile<3, 2>.self, g)
+    case (_, false): packedScores(I.self, PackedTile<4, 2>.self, g)
     }
     for row in 0..<b.rowCount {
         pairSoftmax(
@@ -117,100 +140,92 @@ public func packedAttentionBlock<I: PairAttentionInstructionSet>(
 /// M rows; S scales in 64 columns.
 public enum PackedTile<let M: Int, let S: Int> {}
 
-/// The scale of each lane for the 64 columns from `column` of key `t`.
-@inlinable @inline(__always)
-func laneScales<let M: Int, let S: Int>(
-    _: PackedTile<M, S>.Type, _ g: PackedAttentionArguments, _ column: Int, _ t: Int
-) -> SIMD16<Float> {
-    let scales = g.scales + (column / g.groupWidth &* attentionBlockSize &+ (t & 1) &* pairWeightWords &+ t &>> 1)
-    if S == 1 { return SIMD16(repeating: scales[0]) }
-    return SIMD16(lowHalf: SIMD8(repeating: scales[0]), highHalf: SIMD8(repeating: scales[attentionBlockSize]))
-}
-
-/// Totals of up to two rows with one key.
-@usableFromInline
-struct PackedTotals {
-    @usableFromInline var first = SIMD16<Float>()
-    @usableFromInline var second = SIMD16<Float>()
-
-    @inlinable @inline(__always)
-    init() {}
-
-    /// Adds the scaled products of 64 columns.
-    @inlinable @inline(__always)
-    mutating func add<I: PairAttentionInstructionSet>(
-        _: I.Type, _ query: UnsafeRawPointer, _ stride: Int, isPair: Bool,
-        _ key: (low: SIMD16<UInt32>, high: SIMD16<UInt32>), _ scales: SIMD16<Float>
-    ) {
-        first = I.multiplyAdd(Self.products(I.self, query, key), scales, first)
-        if isPair { second = I.multiplyAdd(Self.products(I.self, query + stride, key), scales, second) }
-    }
-
-    @inlinable @inline(__always)
-    static func products<I: PairAttentionInstructionSet>(
-        _: I.Type, _ query: UnsafeRawPointer, _ key: (low: SIMD16<UInt32>, high: SIMD16<UInt32>)
-    ) -> SIMD16<Float> {
-        let sum = I.multiplyPairs(plainVector(query), key.low, SIMD16<Float>())
-        return I.multiplyPairs(plainVector(query + 64), key.high, sum)
-    }
-}
-
-/// M rows times the keys t ..< t + 4; beyond the last key the last one again, whose scores nobody reads.
+/// M rows, which are all, times all keys. Keys are taken one after the other, as they lie in memory: so the processor
+/// foresees what is read next, and each is decoded once.
 @inlinable @inline(never)
-func packedScoreTile<I: PairAttentionInstructionSet, let M: Int, let S: Int>(
-    _: I.Type, _: PackedTile<M, S>.Type, _ g: PackedAttentionArguments, _ row: Int, _ t: Int
+func packedScores<I: PairAttentionInstructionSet, let M: Int, let S: Int>(
+    _: I.Type, _: PackedTile<M, S>.Type, _ g: PackedAttentionArguments
 ) {
     let b = g.block
-    var t0 = PackedTotals(), t1 = PackedTotals(), t2 = PackedTotals(), t3 = PackedTotals()
-    let keys = PairRows(b.keys + t &* b.keyStride, stride: b.keyStride, count: min(4, b.keyCount &- t))
-    let last = b.keyCount &- 1
-    let stride = b.queryStride
-    let query = b.queries + row &* stride
-    var ahead = keys.a
-    var step = 0
-    if row == 0, let start = b.ahead {
-        ahead = start + t &* b.keyStride
-        step = b.keyStride
+    // What the values do not ask for, which is about half: memory is to be busy all the time.
+    var ahead = b.ahead ?? b.keys
+    let step = b.ahead == nil ? 0 : 64
+    let lines = max(0, b.keyStride &- g.valueLines)
+    var t = 0
+    while t < b.keyCount {
+        var totals = InlineArray<M, InlineArray<4, SIMD16<Float>>>(
+            repeating: InlineArray(repeating: SIMD16<Float>()))
+        for i in 0..<min(4, b.keyCount &- t) {
+            let sums = packedKeySums(I.self, PackedTile<M, S>.self, g, t &+ i)
+            for m in 0..<M { totals[m][i] = sums[m] }
+            for _ in 0..<lines &>> 6 {
+                fathom_prefetch(ahead)
+                ahead += step
+            }
+        }
+        for m in 0..<M {
+            let columns = I.quarterColumns(totals[m][0], totals[m][1], totals[m][2], totals[m][3])
+            storeScores(
+                I.addQuarters(columns, columns, columns, columns), rowCount: 1,
+                to: b.scores + (m &* attentionBlockSize &+ t))
+        }
+        t &+= 4
     }
+    for _ in 0..<lines & 63 {
+        fathom_prefetch(ahead)
+        ahead += step
+    }
+}
+
+/// The products of M rows with key `t`, in sixteen sums each.
+@inlinable @inline(__always)
+func packedKeySums<I: PairAttentionInstructionSet, let M: Int, let S: Int>(
+    _: I.Type, _: PackedTile<M, S>.Type, _ g: PackedAttentionArguments, _ t: Int
+) -> InlineArray<M, SIMD16<Float>> {
+    let b = g.block
+    let key = b.keys + t &* b.keyStride
+    var totals = InlineArray<M, SIMD16<Float>>(repeating: SIMD16<Float>())
+    var scales = g.scales + ((t & 1) &* pairWeightWords &+ t &>> 1)
     var column = 0
     while column < g.latentWidth {
-        let q = query + 2 &* column
-        for key in 0..<4 { fathom_prefetch(ahead + (column &+ key &* step)) }
-        t0.add(
-            I.self, q, stride, isPair: M > 1, latentPair(I.self, keys.a + column),
-            laneScales(PackedTile<M, S>.self, g, column, t))
-        t1.add(
-            I.self, q, stride, isPair: M > 1, latentPair(I.self, keys.b + column),
-            laneScales(PackedTile<M, S>.self, g, column, min(t &+ 1, last)))
-        t2.add(
-            I.self, q, stride, isPair: M > 1, latentPair(I.self, keys.c + column),
-            laneScales(PackedTile<M, S>.self, g, column, min(t &+ 2, last)))
-        t3.add(
-            I.self, q, stride, isPair: M > 1, latentPair(I.self, keys.d + column),
-            laneScales(PackedTile<M, S>.self, g, column, min(t &+ 3, last)))
-        column &+= 64
+        var sums = InlineArray<M, SIMD16<Float>>(repeating: SIMD16<Float>())
+        let end = column &+ g.runWidth
+        repeat {
+            let codes = latentPair(I.self, key + column)
+            addProducts(I.self, b.queries + 2 &* column, b.queryStride, codes, to: &sums)
+            column &+= 64
+        } while column < end
+        let factors =
+            S == 1
+            ? SIMD16<Float>(repeating: scales[0])
+            : SIMD16<Float>(
+                lowHalf: SIMD8(repeating: scales[0]), highHalf: SIMD8(repeating: scales[attentionBlockSize]))
+        for m in 0..<M { totals[m] = I.multiplyAdd(sums[m], factors, totals[m]) }
+        scales += S &* attentionBlockSize
     }
-    // The plain numbers, and the bytes of the next keys that the codes did not cover.
-    var plain = g.plainOffset
-    let ones = SIMD16<Float>(repeating: 1)
+    var plain = key + g.plainOffset
     while column < b.keyWidth {
-        let q = query + 2 &* column
-        t0.add(I.self, q, stride, isPair: M > 1, (plainVector(keys.a + plain), plainVector(keys.a + plain + 64)), ones)
-        t1.add(I.self, q, stride, isPair: M > 1, (plainVector(keys.b + plain), plainVector(keys.b + plain + 64)), ones)
-        t2.add(I.self, q, stride, isPair: M > 1, (plainVector(keys.c + plain), plainVector(keys.c + plain + 64)), ones)
-        t3.add(I.self, q, stride, isPair: M > 1, (plainVector(keys.d + plain), plainVector(keys.d + plain + 64)), ones)
-        for key in 0..<4 {
-            fathom_prefetch(ahead + (key &* step &+ plain))
-            fathom_prefetch(ahead + (key &* step &+ plain &+ 64))
-        }
-        plain &+= 128
+        var sums = InlineArray<M, SIMD16<Float>>(repeating: SIMD16<Float>())
+        addProducts(
+            I.self, b.queries + 2 &* column, b.queryStride, (plainVector(plain), plainVector(plain + 64)), to: &sums)
+        for m in 0..<M { totals[m] += sums[m] }
+        plain += 128
         column &+= 64
     }
-    let first = I.quarterColumns(t0.first, t1.first, t2.first, t3.first)
-    let second = M > 1 ? I.quarterColumns(t0.second, t1.second, t2.second, t3.second) : first
-    storeScores(
-        I.addQuarters(first, second, first, second), rowCount: M,
-        to: b.scores + (row &* attentionBlockSize &+ t))
+    return totals
+}
+
+/// Adds the products of 64 columns of M rows and a key.
+@inlinable @inline(__always)
+func addProducts<I: PairAttentionInstructionSet, let M: Int>(
+    _: I.Type, _ queries: UnsafeRawPointer, _ stride: Int, _ key: (low: SIMD16<UInt32>, high: SIMD16<UInt32>),
+    to sums: inout InlineArray<M, SIMD16<Float>>
+) {
+    for m in 0..<M {
+        let query = queries + m &* stride
+        sums[m] = I.multiplyPairs(key.low, plainVector(query), sums[m])
+        sums[m] = I.multiplyPairs(key.high, plainVector(query + 64), sums[m])
+    }
 }
 
 /// 64 columns of codes as bfloat16 numbers.

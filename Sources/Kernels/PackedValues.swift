@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+public import CFathom
+
 /// The weights of a row times the scales of each group.
 @inlinable @inline(__always)
 func scaleWeights(_ g: PackedAttentionArguments, _ row: Int) {
@@ -50,7 +52,7 @@ func packedValues<I: PairAttentionInstructionSet>(_: I.Type, _ g: PackedAttentio
     }
 }
 
-/// All rows, M of them, times 64 columns of codes.
+/// All rows, M of them, times 64 columns of codes. Each pair of keys asks for a line of the next block, from its end.
 @inlinable @inline(never)
 func packedValueTile<I: PairAttentionInstructionSet, let M: Int, let S: Int>(
     _: I.Type, _: PackedTile<M, S>.Type, _ g: PackedAttentionArguments, _ column: Int
@@ -68,7 +70,16 @@ func packedValueTile<I: PairAttentionInstructionSet, let M: Int, let S: Int>(
     var weights = g.weights + column / g.groupWidth &* pairWeightWords
     var key = b.keys + column
     var left = b.keyCount
+    // Where nothing is wanted, for what is there already, which costs less than a branch.
+    var ahead = key
+    var step = 0
+    if let start = b.ahead {
+        ahead = start + 64 &* (b.keyStride &- g.valueLines &+ column / 64 &* pairWeightWords)
+        step = 64
+    }
     while left > 0 {
+        fathom_prefetch(ahead)
+        ahead += step
         let first = plainVector(key)
         let second = left > 1 ? plainVector(key + b.keyStride) : SIMD16<UInt32>()
         let lower = I.lowerBytePairs(first, second)

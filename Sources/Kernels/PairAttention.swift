@@ -20,6 +20,12 @@ public protocol PairAttentionInstructionSet: PairInstructionSet {
     static func roundPairs(_ numbers: SIMD16<Float>) -> SIMD16<UInt16>
     /// Numbers times powers of two, given by what they add to the bits of the lower and the upper sixteen; zeros stay.
     static func raise(_ numbers: SIMD16<UInt32>, low: UInt16, high: UInt16) -> SIMD16<UInt32>
+    /// In each lane `a` where it is larger, else `b`.
+    static func larger(_ a: SIMD16<Float>, _ b: SIMD16<Float>) -> SIMD16<Float>
+    /// The largest lane: `larger` of the upper half and the lower one, and so on with what is left.
+    static func largestLane(_ a: SIMD16<Float>) -> Float
+    /// The sum of the lanes: the halves first, then as `horizontalSum`.
+    static func laneSum(_ a: SIMD16<Float>) -> Float
     /// Of each quarter of four vectors the sum (0+2)+(1+3); the four sums of a quarter side by side.
     static func quarterColumns(
         _ a: SIMD16<Float>, _ b: SIMD16<Float>, _ c: SIMD16<Float>, _ d: SIMD16<Float>

@@ -48,13 +48,9 @@ func pairSoftmax<I: PairAttentionInstructionSet>(
     let b = words.loadUnaligned(fromByteOffset: 64, as: SIMD16<Float>.self) * factor
     let c = words.loadUnaligned(fromByteOffset: 128, as: SIMD16<Float>.self) * factor
     let d = words.loadUnaligned(fromByteOffset: 192, as: SIMD16<Float>.self) * factor
-    var peak = none.replacing(with: a, where: a .> none)
-    peak = peak.replacing(with: b, where: b .> peak)
-    peak = peak.replacing(with: c, where: c .> peak)
-    peak = peak.replacing(with: d, where: d .> peak)
-    let half = peak.lowHalf.replacing(with: peak.highHalf, where: peak.highHalf .> peak.lowHalf)
+    let peak = I.larger(d, I.larger(c, I.larger(b, I.larger(a, none))))
     let oldMaximum = maximum.pointee
-    let newMaximum = max(oldMaximum, horizontalMaximum(half))
+    let newMaximum = max(oldMaximum, I.largestLane(peak))
     let weights = (
         pairWeights(I.self, a, newMaximum), pairWeights(I.self, b, newMaximum), pairWeights(I.self, c, newMaximum),
         pairWeights(I.self, d, newMaximum)
@@ -71,7 +67,7 @@ func pairSoftmax<I: PairAttentionInstructionSet>(
             ? 0 : exponential16(I.self, SIMD16<Float>(repeating: oldMaximum - newMaximum))[0]
     }
     maximum.pointee = newMaximum
-    sum.pointee = sum.pointee * correction + horizontalSum(total.lowHalf + total.highHalf)
+    sum.pointee = sum.pointee * correction + I.laneSum(total)
     scores[pairWeightWords] = correction
 }
 

@@ -35,6 +35,15 @@ extension AVX512: PairAttentionInstructionSet {
     }
 
     @inline(__always)
+    public static func larger(_ a: SIMD16<Float>, _ b: SIMD16<Float>) -> SIMD16<Float> { fathom_larger(a, b) }
+
+    @inline(__always)
+    public static func largestLane(_ a: SIMD16<Float>) -> Float { fathom_largest_lane(a) }
+
+    @inline(__always)
+    public static func laneSum(_ a: SIMD16<Float>) -> Float { fathom_lane_sum(a) }
+
+    @inline(__always)
     public static func quarterColumns(
         _ a: SIMD16<Float>, _ b: SIMD16<Float>, _ c: SIMD16<Float>, _ d: SIMD16<Float>
     ) -> SIMD16<Float> {

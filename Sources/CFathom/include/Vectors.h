@@ -315,6 +315,28 @@ static inline fathom_float16 fathom_add_quarters(fathom_float16 a, fathom_float1
            __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }
 
+/// In each lane the larger number: that of `b` where either is NaN or both are zero.
+static inline fathom_float16 fathom_larger(fathom_float16 a, fathom_float16 b) {
+    return __builtin_ia32_maxps512(a, b, 4);
+}
+
+/// The largest lane, found by `fathom_larger` of the upper half and the lower half, and so on with what is left.
+static inline float fathom_largest_lane(fathom_float16 a) {
+    a = fathom_larger(__builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15), a);
+    a = fathom_larger(__builtin_shufflevector(a, a, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7), a);
+    a = fathom_larger(__builtin_shufflevector(a, a, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3), a);
+    return fathom_larger(__builtin_shufflevector(a, a, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1), a)[0];
+}
+
+/// The sum of the lanes: the halves first, then in the order ((0+2)+(1+3)) + ((4+6)+(5+7)).
+static inline float fathom_lane_sum(fathom_float16 a) {
+    fathom_float8 half = __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7) +
+                         __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15);
+    half += __builtin_shufflevector(half, half, 2, 3, 2, 3, 6, 7, 6, 7);
+    half += __builtin_shufflevector(half, half, 1, 1, 1, 1, 5, 5, 5, 5);
+    return half[0] + half[4];
+}
+
 typedef uint16_t fathom_half32 __attribute__((vector_size(64)));
 
 /// Words of the lower (or upper) four 16-bit numbers of each quarter of `a`, each with its partner from `b` above it.

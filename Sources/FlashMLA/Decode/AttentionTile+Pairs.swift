@@ -15,8 +15,8 @@ extension AttentionTask {
             return nil
         }
         return PairOrder(
-            context.pairAttention, latentWidth: cache.packed?.format.latentWidth ?? 0, rowWidth: shape.rowWidth,
-            valueWidth: shape.valueWidth)
+            context.pairAttention, latentWidth: cache.packed?.format.latentWidth ?? 0,
+            groupWidth: cache.packed?.format.groupWidth ?? 0, rowWidth: shape.rowWidth, valueWidth: shape.valueWidth)
     }
 }
 

@@ -31,8 +31,12 @@ struct AttentionTile {
     static func scratchCount(rowWidth: Int, valueWidth: Int) -> Int {
         let rows = AttentionSchedule.maximumRows
         return 2 * AttentionSums.floatCount(rowCount: rows, valueWidth: valueWidth)
-            + rows * (rowWidth + attentionBlockSize + 1) + attentionBlockSize * rowWidth + 1
+            + rows * (rowWidth + attentionBlockSize + 1) + attentionBlockSize * rowWidth + 1 + 7 * lineFloats
     }
+
+    /// Floats of a cache line, at whose bounds each part of the scratch begins: vectors of queries and keys that
+    /// straddle lines are loaded twice.
+    private static let lineFloats = 16
 
     init(rows: AttentionRows, task: AttentionTask, scratch: UnsafeMutablePointer<Float>) {
         sequence = task.sequences[rows.request]
@@ -46,7 +50,7 @@ struct AttentionTile {
         let limit = AttentionSchedule.maximumRows
         var next = scratch
         func take(_ count: Int) -> UnsafeMutablePointer<Float> {
-            defer { next += count }
+            defer { next += (count + Self.lineFloats - 1) / Self.lineFloats * Self.lineFloats }
             return next
         }
         let sumCount = AttentionSums.floatCount(rowCount: rows.count, valueWidth: shape.valueWidth)

@@ -11,17 +11,22 @@ struct PairOrder {
     let kernels: PairAttentionKernels
     /// Leading columns of a row that are packed codes, a multiple of 64; none in a bfloat16 cache.
     let latentWidth: Int
+    /// Columns that share a scale.
+    let groupWidth: Int
 
     /// Nil where the instruction set has no pairs or rows are no whole vectors of them.
-    init?(_ kernels: PairAttentionKernels?, latentWidth: Int, rowWidth: Int, valueWidth: Int) {
+    ///
+    /// - Parameter groupWidth: as if it were 64 where it is less, or where keys of several formats meet.
+    init?(_ kernels: PairAttentionKernels?, latentWidth: Int, groupWidth: Int = 64, rowWidth: Int, valueWidth: Int) {
         guard let kernels, rowWidth % 32 == 0, valueWidth % (latentWidth > 0 ? 64 : 32) == 0 else { return nil }
         self.kernels = kernels
         self.latentWidth = latentWidth
+        self.groupWidth = max(64, groupWidth)
     }
 
-    /// Vectors of 32 columns whose products are summed before their sum is added to the total: two where scales of
+    /// Vectors of 32 columns whose products are summed before their sum is added to the total: few where scales of
     /// groups may come between.
-    func groupVectors(rowWidth: Int) -> Int { latentWidth > 0 ? 2 : rowWidth / 32 }
+    func groupVectors(rowWidth: Int) -> Int { (latentWidth > 0 ? groupWidth : rowWidth) / 32 }
 
     /// Bytes from one copied or decoded key to the next; the excess keeps columns from falling on the same cache sets.
     static func keyStride(_ rowWidth: Int) -> Int { 2 * rowWidth + 64 }
