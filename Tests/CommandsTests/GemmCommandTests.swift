@@ -27,6 +27,8 @@ struct GemmCommandTests {
             results.allSatisfy {
                 ($0["fractionOfPeak"] as? Double ?? 0) > 0 || ($0["fractionOfRead"] as? Double ?? 0) > 0
             })
+    }
+
     @Test(
         "Mega MoE has the bits of its parts, and over threads and launched processes those of one rank",
         arguments: [
