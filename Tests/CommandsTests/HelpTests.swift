@@ -36,7 +36,7 @@ struct HelpTests {
             ["plan"], ["profile"],
         ] {
             let help = try await FathomProcess.run(parent + ["--help"]).output
-            for match in help.matches(of: /(?m)^  ([a-z0-9-]+) {2,}[A-Z]/) {
+            for match in help.matches(of: /(?m)^  ([a-z][a-z0-9-]*) {2,}[A-Z]/) {
                 let command = parent + [String(match.output.1)]
                 #expect(Self.commands.contains(command), "\(command) has no help test")
             }

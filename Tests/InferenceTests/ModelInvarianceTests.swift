@@ -48,7 +48,7 @@ struct ModelInvarianceTests {
         Setting(isSequential: true), Setting(threads: 1, running: 1, batchTokens: 1, caches: false),
         Setting(running: 5, batchTokens: 7), Setting(threads: 3, running: 12, batchTokens: 65, caches: false),
         Setting(running: 12, cacheTokens: 448, preempts: true),
-        Setting(threads: 3, running: 12, batchTokens: 33, caches: false, cacheTokens: 448, preempts: true),
+        Setting(threads: 3, running: 12, batchTokens: 33, caches: false, cacheTokens: 384, preempts: true),
     ]
 
     /// What a client sees of an answer, to the bit.
