@@ -62,8 +62,8 @@ public struct DotPanelSums<I: InstructionSet> {
 /// The number of a tile's rows.
 public enum DotPanelTile<let M: Int> {}
 
-/// `repeatRun` that the compiler does not take from a register. Where the tile has three rows, which with their sums fill
-/// sixteen registers, the third is an operand in memory of each multiply-add: in a register it would drive a sum out.
+/// `repeatRun` that the compiler does not take from a register. Where the tile has three rows, which with their sums
+/// fill sixteen registers, the third is an operand in memory of each multiply-add: in a register it drives out a sum.
 @inlinable @inline(__always)
 func reload<I: InstructionSet>(_: I.Type, _ x: UnsafePointer<Float>) -> I.Runs {
     fathom_load_barrier()
