@@ -6,8 +6,8 @@
 /// memory decides how fast a thread is, and it favours now one core and now the other: threads first take long runs of
 /// small tasks, whose weights follow each other in memory, and shorter ones the less is left. So they end together.
 extension GemmDriver {
-    /// Runs into which each thread's part of the remaining work is divided.
-    private static let runsPerThread = 2.0
+    /// How much of its part of the remaining work a thread takes at once.
+    private static let runShare = 0.7
     /// The team counts up to 2²⁰ tasks.
     private static let mostBundles = 1 << 19
 
@@ -16,7 +16,7 @@ extension GemmDriver {
         guard let last = problems.last else { return [] }
         let start = problems.lowerBound == 0 ? 0 : taskEnds[problems.lowerBound - 1]
         let least = max(1, ceilDivide(taskEnds[last] - start, Self.mostBundles))
-        let share = threadCount == 1 ? 1 : 1 / (Self.runsPerThread * Double(threadCount))
+        let share = threadCount == 1 ? 1 : Self.runShare / Double(threadCount)
         var remaining = problems.reduce(0) { $0 + taskWork($1) * Double(blockings[$1].taskCount) }
         var bundles: [Range<Int>] = []
         var first = start
