@@ -139,7 +139,8 @@ func dotPanelTile<I: InstructionSet, let M: Int>(
             x += 8
             y += 4 &* width
             fathom_prefetch(ahead)
-            fathom_prefetch(ahead + step &>> 1)
+            // Three rows leave the load units no room for a second request, and have steps of a line at most.
+            if M != 3 { fathom_prefetch(ahead + step &>> 1) }
             ahead += step
             steps &-= 1
         }
