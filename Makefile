@@ -18,16 +18,16 @@ serve: ## Set up, build and serve the bundled model on 127.0.0.1:8080
 	swift build -c release --product fathom
 	.build/release/fathom serve --host 127.0.0.1 --port $(PORT) $(ARGUMENTS)
 
-test: ## Set up, build and run every test
+test: ## Set up, build, hold the kernels to their rules, and run every test
 	@scripts/bootstrap --tests
 	swift build -c release --build-tests
+	scripts/check-kernels .build/release
 	scripts/run-tests -c release --skip-build --parallel
 
 check: ## What a change must pass: lint, no warnings, kernel rules, tests
 	@scripts/bootstrap --tests
 	$(MAKE) --no-print-directory lint
 	FATHOM_WARNINGS_AS_ERRORS=1 swift build --build-tests --scratch-path .build-check
-	scripts/check-kernels
 	$(MAKE) --no-print-directory test
 
 build: ## Build the release binary, .build/release/fathom
