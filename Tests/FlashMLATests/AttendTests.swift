@@ -55,6 +55,24 @@ struct AttendTests {
     }
 
     @Test(
+        "bfloat16 queries agree with the definition on every level, whether pairs serve or floats",
+        arguments: [AttentionWidths(heads: 16, rowWidth: 576, valueWidth: 512), AttentionWidths.all[1]],
+        InstructionSetLevel.available)
+    func bfloat16Queries(widths: AttentionWidths, level: InstructionSetLevel) throws {
+        var test = AttentionCase(
+            Self.extents, heads: widths.heads, rowWidth: widths.rowWidth, valueWidth: widths.valueWidth,
+            format: .bfloat16, seed: 7)
+        test.roundQueries()
+        let context = try ComputeContext(threadCount: 2, level: level)
+        let found = try #require(try test.attend(.bfloat16, on: context))
+        for (request, values) in found.enumerated() {
+            let expected = (0..<test.extents[request].tokenCount).flatMap { test.reference(request, token: $0) }
+            let difference = calcDiff(values, expected)
+            #expect(difference < 7e-6, "\(level), \(test.extents[request]): \(difference)")
+        }
+    }
+
+    @Test(
         "Mixed requests agree with the definition, and unused rows are not read",
         arguments: AttentionWidths.all,
         LatentCacheLayer.Format.allCases)

@@ -4,6 +4,7 @@ import FlashMLA
 import KernelDispatch
 import LowPrecision
 import Platform
+import Tensors
 import TestSupport
 
 /// Random requests over a paged cache whose unused rows are NaN: a result that read one would be NaN too.
@@ -77,19 +78,24 @@ struct AttentionCase {
     /// What `attend` makes of stretches of some requests' tokens: for each [tokens, heads, value].
     ///
     /// nil where it wrote outside of its results.
+    ///
+    /// - Parameter queryType: `bfloat16` rounds the queries.
     func attend(
-        _ parts: [(request: Int, tokens: Range<Int>)], on context: ComputeContext
+        _ parts: [(request: Int, tokens: Range<Int>)], _ queryType: ScalarType = .float32, on context: ComputeContext
     ) throws -> [[Float]]? {
         let inputs = parts.map { part in
             let width = shape.headCount * shape.rowWidth
+            let numbers = queries[part.request][part.tokens.lowerBound * width..<part.tokens.upperBound * width]
             return GuardedBuffer(
-                Array(queries[part.request][part.tokens.lowerBound * width..<part.tokens.upperBound * width]))
+                queryType == .float32
+                    ? numbers.flatMap { withUnsafeBytes(of: $0) { Array($0) } }
+                    : numbers.flatMap { withUnsafeBytes(of: BFloat16($0).bitPattern) { Array($0) } }, filler: 0xFF)
         }
         let outs = parts.map { GuardedBuffer(poisoned: $0.tokens.count * shape.headCount * shape.valueWidth) }
         let requests = parts.indices.map { index in
             let part = parts[index]
             return AttentionRequest(
-                queries: inputs[index].start, out: outs[index].start, tokenCount: part.tokens.count,
+                queries: inputs[index].start, queryType, out: outs[index].start, tokenCount: part.tokens.count,
                 firstPosition: extents[part.request].firstPosition + part.tokens.lowerBound,
                 blockTable: tables[part.request].start)
         }
@@ -102,8 +108,13 @@ struct AttentionCase {
     }
 
     /// All requests, whole.
-    func attend(on context: ComputeContext) throws -> [[Float]]? {
-        try attend(extents.indices.map { ($0, 0..<extents[$0].tokenCount) }, on: context)
+    func attend(_ queryType: ScalarType = .float32, on context: ComputeContext) throws -> [[Float]]? {
+        try attend(extents.indices.map { ($0, 0..<extents[$0].tokenCount) }, queryType, on: context)
+    }
+
+    /// The queries as bfloat16 has them.
+    mutating func roundQueries() {
+        queries = queries.map { $0.map { Float(BFloat16($0)) } }
     }
 
     /// The definition's result for one token: [heads, valueWidth].
