@@ -48,15 +48,9 @@ public final class DeepSeekExecutor: ModelExecutor {
     public var contextLength: Int { configuration.contextLength }
     /// Compute threads in use.
     public var threadCount: Int { context.team.threadCount }
-    /// Bytes that the cache takes when all its blocks are in use.
-    public var cacheByteCount: Int {
-        configuration.layerCount * blockCount * blockSize * configuration.cacheRowWidth * format.byteCount
-    }
-
     /// How the embedding and the head are held.
     public let headFormat: HeadFormat
 
-    private let format: LatentCacheLayer.Format
     /// Whether the inputs of FP8 weights are rounded to FP8.
     package let quantizesActivations: Bool
     private let weights: ModelWeights
@@ -98,7 +92,7 @@ public final class DeepSeekExecutor: ModelExecutor {
             on: context, progress: progress)
         // Norms and scales are read by now; what follows walks over whole weights.
         for file in tensors.files { file.adviseLargePages() }
-        format = options.cacheType == .float32 ? .float32 : .bfloat16
+        let format: LatentCacheLayer.Format = options.cacheType == .float32 ? .float32 : .bfloat16
         let bytesPerToken = configuration.layerCount * configuration.cacheRowWidth * format.byteCount
         let tokens = Self.cacheTokens(options, configuration)
         // Block ids have 32 bits.

@@ -126,7 +126,8 @@ struct GemmBench: ParsableCommand, TracedCommand {
 
     // MARK: Lists
 
-    private static func numbers(_ text: String, limit: Int) -> [Int]? {
+    /// Numbers from 1 to `limit`, separated by commas; nil where one is not.
+    static func numbers(_ text: String, limit: Int) -> [Int]? {
         let numbers = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
         return numbers.allSatisfy { $0 >= 1 && $0 <= limit } ? numbers : nil
     }

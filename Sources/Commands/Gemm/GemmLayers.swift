@@ -38,19 +38,20 @@ struct GemmLayers: ParsableCommand, TracedCommand {
     @OptionGroup var tracing: TraceOptions
 
     func validate() throws {
-        if counts.isEmpty {
+        if GemmBench.numbers(tokens, limit: 1 << 20) == nil {
             throw ValidationError("--tokens is '\(tokens)'; numbers 1…1048576, separated by commas, are legal")
         }
-        if context < 4096 || context > 1 << 24 || threads ?? 1 < 1 {
-            throw ValidationError("--context is 4096…16777216 and --threads 1 or more")
+        if context < 4096 || context > 1 << 24 {
+            throw ValidationError("--context is \(context); 4096…16777216 is legal")
         }
+        if let threads, threads < 1 { throw ValidationError("--threads is \(threads); 1 or more is legal") }
     }
 
     func run() throws {
         let compute = try ComputeContext(threadCount: threads ?? Machine.coreCount)
         var limits = try MachineLimits.measure(on: compute)
         var rates: [LayerRate] = []
-        for count in smoke ? Array(counts.prefix(2)) : counts {
+        for count in (GemmBench.numbers(tokens, limit: 1 << 20) ?? []).prefix(smoke ? 2 : .max) {
             rates += try indexer(min(count, 64), compute) + [try gate(count, compute)]
             rates += try connections(count, compute)
         }
@@ -61,12 +62,6 @@ struct GemmLayers: ParsableCommand, TracedCommand {
             LayerSpeed(
                 isa: compute.level.rawValue, threads: compute.team.threadCount, machine: limits, results: rates),
             asJSON: output.json)
-    }
-
-    /// The numbers of `--tokens`; empty where one is not legal.
-    private var counts: [Int] {
-        let numbers = tokens.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
-        return numbers.allSatisfy { 1...1 << 20 ~= $0 } ? numbers : []
     }
 
     private var seconds: Double { smoke ? 0 : 0.3 }
